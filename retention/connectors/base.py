@@ -1,0 +1,290 @@
+"""What a connector is. Read this first when you write one.
+
+A connector object is **one session** with one system: it connects when first asked, keeps its
+connection, and is closed by `close`. The engine opens one to discover and act, and another,
+later, to verify, so that verification never trusts the session that acted.
+
+What the engine does, and a connector therefore must not: decide what is due, loop over policies,
+retry, limit rates, redact, log, write evidence. What a connector must do:
+
+- stream: hold one page, never a table or a mailbox, in memory;
+- act only on the refs it was given, never by a filter, never on an empty list;
+- act only where the record is still what it was (`Ref.version`), and say `changed` otherwise;
+- answer for every ref exactly once; an unknown result is `unknown`, never a guess;
+- raise `TemporaryFailure`, `PermanentFailure` or `CredentialsRefused` with a message that holds
+  no personal data, no secret and no text that the system sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import Flag, StrEnum, auto
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from pydantic import BaseModel
+
+Scalar = str | int | float | bool | None
+Value = Scalar | tuple[str, ...] | date | datetime
+"""A field's value. Mail headers with several addresses are tuples. Dates inside `fields` stay dates."""
+When = datetime | date | None
+"""A record's date: an aware instant (UTC), a civil date where the system holds no time, or None."""
+
+
+class Ref(NamedTuple):
+    """One record in one system, by an id that is never reused."""
+
+    container: str
+    """Table, folder, sheet or directory, as `containers` names it."""
+    key: str
+    """Native key as text, unique within its location and stable (for mail: folder, UIDVALIDITY and UID)."""
+    version: str = ""
+    """The connector's own fingerprint of what the decision rests on; the act's precondition."""
+    trace: str = ""
+    """What verification needs to find copies (a Message-ID). Personal: blanked with the key."""
+
+
+class Record(NamedTuple):
+    """A record as it was read just now. `dates` and `fields` are keyed by source name."""
+
+    ref: Ref
+    dates: Mapping[str, When]
+    fields: Mapping[str, Value]
+
+
+class Page(NamedTuple):
+    """Some records of one container."""
+
+    records: Sequence[Record]
+    cursor: str
+    """Where the next page starts, JSON text; only a hint, and void when the container's epoch changes."""
+    scanned: int
+    """Records looked at to make this page, matching or not; for progress bars."""
+
+
+class Op(StrEnum):
+    """Comparisons of a structured filter."""
+
+    IN = "in"
+    NOT_IN = "not_in"
+    BEFORE = "before"
+    AFTER = "after"
+    MATCHES = "matches"
+    EMPTY = "empty"
+
+
+class Condition(NamedTuple):
+    """One structured filter on one source; all of a query's conditions hold together."""
+
+    source: str
+    op: Op
+    value: Any
+    """IN, NOT_IN: tuple of scalars. BEFORE, AFTER: date. MATCHES: regular expression (search). EMPTY: bool."""
+
+
+class Bound(NamedTuple):
+    """Push-down hint: a record whose date `source` is known and not before `instant` may be left out.
+
+    A record without that date must never be left out: it is reported, not forgotten.
+    """
+
+    source: str
+    instant: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A location as a connector sees it: its name, its validated settings, and what to read of it."""
+
+    name: str
+    settings: BaseModel
+    """An instance of `Manifest.location_settings`."""
+    dates: tuple[str, ...] = ()
+    """Sources to read as dates (keys of `Record.dates`)."""
+    fields: tuple[str, ...] = ()
+    """Sources to read as values (keys of `Record.fields`)."""
+    where: tuple[Condition, ...] = ()
+    """Push down what you can; the engine compares every condition again."""
+    bounds: tuple[Bound, ...] = ()
+    """Push down what you can; the engine compares every date again."""
+
+
+class Cap(Flag):
+    """What a connector can do. Policies that need more than this are findings of `validate`."""
+
+    NONE = 0
+    DELETE = auto()
+    MASK = auto()
+    """Replace field values (anonymise, field-level disposal)."""
+    READ = auto()
+    """Give a record's whole content (hand over)."""
+    CONDITIONAL = auto()
+    """The precondition is checked by the system itself, in one step with the act."""
+    PUSH_DOWN = auto()
+    """Old records can be found without reading all of them."""
+    CHILDREN = auto()
+    BIN = auto()
+    """Moves to the system's bin first (`grace`)."""
+    COPIES = auto()
+    """Verification also looks for copies elsewhere in the system."""
+
+
+class Finality(StrEnum):
+    """When a deleted record is really gone."""
+
+    IMMEDIATE = "immediate"
+    DEFERRED = "deferred"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A connector described as data."""
+
+    kind: str
+    title: str
+    capabilities: Cap
+    system_settings: type[BaseModel]
+    location_settings: type[BaseModel]
+    max_batch: int = 500
+    finality: Finality = Finality.IMMEDIATE
+    serial: bool = False
+    """One request at a time, or the vendor bans us."""
+    notes: tuple[str, ...] = ()
+    """What this connector cannot see or prove, in plain words (server backups, …)."""
+
+
+class Probe(NamedTuple):
+    """One finding of `doctor`: a right, an excess right, a setting that falsifies results."""
+
+    check: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+class Result(StrEnum):
+    """What became of one record in one act."""
+
+    DISPOSED = "disposed"
+    ALREADY_ABSENT = "already_absent"
+    CHANGED = "changed"
+    """Not what it was when it was decided upon: left alone."""
+    LOCKED_BY_LAW = "locked_by_law"
+    LOCKED_BY_VENDOR = "locked_by_vendor"
+    FAILED_TEMPORARY = "failed_temporary"
+    FAILED_PERMANENT = "failed_permanent"
+    UNKNOWN = "unknown"
+    """The system did not say; the engine looks."""
+
+
+class Outcome(NamedTuple):
+    """The result for one ref. `code` is a short stable word, never the system's own text."""
+
+    key: str
+    result: Result
+    code: str = ""
+    until: datetime | None = None
+
+
+class Level(StrEnum):
+    """How far gone a record is, honest to the word."""
+
+    PRESENT = "present"
+    MARKED = "marked"
+    BIN = "in_bin"
+    VENDOR = "with_vendor"
+    GONE = "gone"
+    CLEAN = "clean"
+    """Gone, and no residue in copies."""
+    ATTESTED = "attested"
+    UNKNOWN = "unknown"
+
+
+class Proof(NamedTuple):
+    """What a look on a new connection found for one ref."""
+
+    key: str
+    level: Level
+    how: str
+    """The route of the look, a short stable phrase: `select by key`, `uid fetch + message-id search`."""
+    until: datetime | None = None
+
+
+class Content(NamedTuple):
+    """One record's whole content, for a hand-over."""
+
+    key: str
+    media_type: str
+    filename: str
+    data: bytes
+
+
+@runtime_checkable
+class Connector(Protocol):
+    """One session with one system."""
+
+    def describe(self) -> Manifest:
+        """Capabilities and settings as data. Never connects."""
+
+    def probe(self, targets: Sequence[Target]) -> Iterator[Probe]:
+        """Check credentials, rights, excess rights, and that each target exists as described."""
+
+    def containers(self, target: Target) -> tuple[str, ...]:
+        """The concrete containers a location covers now (table name, resolved folders, sheets).
+
+        Two locations that share a container share its records. Raises PermanentFailure when a
+        container named literally does not exist.
+        """
+
+    def count(self, target: Target) -> int | None:
+        """Records in the location in all, cheaply, ignoring `bounds`; None when only a scan could tell."""
+
+    def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
+        """Every record that may match `where` and `bounds`, in pages, in bounded memory.
+
+        Nothing may be acted upon while this runs; the engine spools it first.
+        """
+
+    def recheck(self, target: Target, keys: Sequence[str]) -> Iterator[Record]:
+        """Read these records again, now. A key that yields no record is absent."""
+
+    def erase(self, target: Target, refs: Sequence[Ref]) -> Iterator[Outcome]:
+        """Delete exactly these records, each only if its version still fits. One outcome per ref."""
+
+    def mask(
+        self, target: Target, refs: Sequence[Ref], values: Mapping[str, Scalar]
+    ) -> Iterator[Outcome]:
+        """Overwrite these sources of exactly these records. One outcome per ref."""
+
+    def read(self, target: Target, refs: Sequence[Ref]) -> Iterator[Content]:
+        """The whole content of each record, for a hand-over."""
+
+    def verify(
+        self,
+        target: Target,
+        refs: Sequence[Ref],
+        control: Ref | None,
+        masked: Mapping[str, Scalar] | None = None,
+    ) -> Iterator[Proof]:
+        """Look for each record by another route than the act's answer. One proof per ref.
+
+        `control` is a record known to exist: where it cannot be read, every proof is `unknown`
+        (a lost permission must not read as "gone"). With `masked`, the record should exist and
+        these sources should hold these values: then the level is `gone`.
+        """
+
+    def close(self) -> None:
+        """End the session. May be called twice."""
+
+
+@dataclass(slots=True)
+class Opened:
+    """What a factory gets: a system's name, its validated settings with secrets resolved, and its base folder."""
+
+    system: str
+    settings: BaseModel
+    base: str
+    """Folder of the policy files; relative paths start here."""
+    extras: Mapping[str, Any] = field(default_factory=dict)

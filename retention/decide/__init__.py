@@ -1,0 +1,1 @@
+"""The fate of a record: pure functions, no I/O, no clock."""

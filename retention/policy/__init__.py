@@ -1,0 +1,1 @@
+"""What the files say: model, loading, checks, periods, statutes, plain words."""
