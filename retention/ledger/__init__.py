@@ -1,1 +1,1 @@
-"""Durable state: SQLAlchemy tables and migrations; SQLite by default, PostgreSQL for many machines."""
+"""Durable state in SQL: SQLite by default, PostgreSQL for many machines."""

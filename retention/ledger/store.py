@@ -51,21 +51,22 @@ class Ledger:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes: commits at the end, rolls back on any error."""
-        try:
-            with self.engine.connect() as connection:
-                if self.sqlite:
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                with connection.begin():
-                    yield connection
-        except DBAPIError as error:
-            raise unreachable(error) from None
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent snapshot to read from."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
         try:
-            with self.engine.connect() as connection, connection.begin():
-                yield connection
+            with self.engine.connect() as raw:
+                connection = raw.execution_options(retention_begin=begin)
+                with connection.begin():
+                    yield connection
         except DBAPIError as error:
             raise unreachable(error) from None
 
@@ -103,5 +104,10 @@ def _engine(url: str) -> Engine:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        connection.exec_driver_sql(options.get("retention_begin", "BEGIN"))
 
     return engine

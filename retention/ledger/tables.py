@@ -1,8 +1,8 @@
 """The tables of the ledger. The ledger is the truth; everything else is a hint (engine.md).
 
 Instants are ISO 8601 text in UTC with milliseconds, so that SQLite and PostgreSQL compare them
-alike and a person can read a row. Personal data stands in one column only: `batch.records`,
-which is emptied when its run closes.
+alike and a person can read a row. Native keys of records stand in two columns only,
+`batch.records` and `scan.controls`; both are emptied when their run closes.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ run = Table(
     Column("policy", String(200), nullable=False),
     Column("digest", String(80), nullable=False),
     Column("due_at", _At, nullable=False),
-    Column("kind", String(16), nullable=False),
+    Column("kind", String(80), nullable=False),
     Column("state", String(24), nullable=False),
     Column("late", Boolean, nullable=False, default=False),
     Column("token", Integer, nullable=False, default=0),
@@ -110,6 +110,7 @@ scan = Table(
     Column("scanned", BigInteger, nullable=False, default=0),
     Column("total", BigInteger),
     Column("totals", JSON, nullable=False, default=dict),
+    Column("controls", LargeBinary),
     Column("error", Text),
 )
 
@@ -131,16 +132,6 @@ batch = Table(
     Column("verified_at", _At),
 )
 Index("ix_batch_state", batch.c.run_id, batch.c.state)
-
-link = Table(
-    "link",
-    metadata,
-    Column("run_id", _Id, ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
-    Column("source", String(300), primary_key=True),
-    Column("subject", String(48), primary_key=True),
-    Column("active", Boolean, nullable=False),
-    Column("latest", _At),
-)
 
 # --- people, by keyed hash only ------------------------------------------------------------------
 
@@ -236,7 +227,13 @@ audit_head = Table(
     Column("log", String(300), primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("frontier", LargeBinary, nullable=False),
+    Column("vkeys", Text, nullable=False),
+    Column("pseudonym_check", String(32), nullable=False),
+    Column("opened_at", _At, nullable=False),
     Column("closed_at", _At),
+    Column("dropped_at", _At),
+    Column("verified_size", BigInteger, nullable=False, default=0),
+    Column("verified_at", _At),
 )
 
 audit_checkpoint = Table(
@@ -246,4 +243,5 @@ audit_checkpoint = Table(
     Column("size", BigInteger, primary_key=True),
     Column("at", _At, nullable=False),
     Column("note", Text, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
 )

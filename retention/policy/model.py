@@ -7,7 +7,7 @@ strings; a location is always spoken of as `cluster/location` (e.g. `enquiries/f
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AliasChoices,
@@ -65,6 +65,8 @@ class Cutoff(StrEnum):
     QUARTER = "quarter"
     YEAR = "year"
     ACCOUNTING_YEAR = "accounting_year"
+    YEAR_OF_ACCOUNTING_YEAR = "year_of_accounting_year"
+    """End of the calendar year in which the accounting year closed (Sweden; Finnish vouchers)."""
 
 
 def _parse_period(value: Any) -> Any:
@@ -122,7 +124,7 @@ class Organisation(Strict):
 
 
 class SystemModel(BaseModel):
-    """A place where data lives. Fields beyond these belong to the connector and are checked by it."""
+    """A place where data lives. Fields beyond these are the connector's, which checks them."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -173,7 +175,9 @@ class Cluster(Strict):
     data: tuple[str, ...] = ()
     purpose: str | None = None
     basis: Basis | None = None
-    special: bool = Field(False, description="Special category or national identity numbers.")
+    special: bool = Field(
+        default=False, description="Special category or national identity numbers."
+    )
     source: str | None = None
     law: str | None = None
     locations: dict[str, LocationModel] = Field(default_factory=dict)
@@ -190,7 +194,7 @@ class Start(Strict):
     event: str | None = None
     latest_of: tuple[Start, ...] | None = None
     earliest_of: tuple[Start, ...] | None = None
-    sliding: bool = Field(False, description="The date may move again (last activity).")
+    sliding: bool = Field(default=False, description="The date may move again (last activity).")
 
     @field_validator("latest_of", "earliest_of", mode="before")
     @classmethod
@@ -247,7 +251,9 @@ def _parse_then(value: Any) -> Any:
             return {"kind": kind, kind: detail}
     if isinstance(value, dict) and "kind" in value:
         return value
-    raise ValueError("expected delete, anonymise: {…}, hand_over: {to: …}, restrict, review or keep")
+    raise ValueError(
+        "expected delete, anonymise: {…}, hand_over: {to: …}, restrict, review or keep"
+    )
 
 
 class LastOf(Strict):
@@ -342,9 +348,9 @@ class Bundle(Strict):
     def locations(self) -> dict[str, LocationModel]:
         """All locations by their full name, in file order."""
         return {
-            f"{c}/{l}": location
+            f"{c}/{name}": location
             for c, cluster in self.clusters.items()
-            for l, location in cluster.locations.items()
+            for name, location in cluster.locations.items()
         }
 
     def locations_of(self, policy: Policy) -> tuple[str, ...]:
@@ -352,8 +358,5 @@ class Bundle(Strict):
         return tuple(
             name
             for name in self.locations()
-            if any(
-                target == "*" or target == name or target == name.partition("/")[0]
-                for target in policy.applies_to
-            )
+            if any(target in ("*", name, name.partition("/")[0]) for target in policy.applies_to)
         )

@@ -71,9 +71,7 @@ class Period:
         return " ".join(f"{n} {unit}{'s' if n != 1 else ''}" for n, unit in parts if n)
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
             lambda v: v if isinstance(v, cls) else cls.parse(v),
             serialization=core_schema.plain_serializer_function_ser_schema(str),

@@ -1,0 +1,200 @@
+"""The rows of the log in the ledger: heads, entries and checkpoints. No keys, no rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from sqlalchemy import Connection, Row, delete, insert, select, text, update
+
+from retention.audit.checkpoint import NoteError, VerifierKey
+from retention.audit.tree import Frontier
+from retention.errors import AuditUnwritable
+from retention.ledger.store import Ledger, stamp
+from retention.ledger.tables import audit_checkpoint, audit_entry, audit_head
+
+PAGE = 2_000
+PAGE_BYTES = 4_000_000
+
+
+@dataclass(frozen=True)
+class Head:
+    """One log as the ledger knows it. `vkeys`: all that ever signed it, the one in use last."""
+
+    log: str
+    frontier: Frontier
+    vkeys: tuple[VerifierKey, ...]
+    pseudonym_check: str
+    closed: bool
+    dropped: bool
+    verified_size: int
+    verified_at: str | None
+
+    @property
+    def size(self) -> int:
+        return self.frontier.size
+
+    @property
+    def year(self) -> int:
+        return int(self.log[-4:])
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A stored checkpoint: the note's text and the frontier that it was signed over."""
+
+    size: int
+    at: str
+    note: str
+    frontier_bytes: bytes
+
+
+def lock(tx: Connection, origin: str) -> None:
+    """One writer at a time. On SQLite the caller's BEGIN IMMEDIATE has seen to that."""
+    if tx.dialect.name == "postgresql":
+        key = int.from_bytes(sha256(f"audit {origin}".encode()).digest()[:8], "big", signed=True)
+        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
+def find(tx: Connection, log: str) -> Head | None:
+    """One log by its full name."""
+    row = tx.execute(select(audit_head).where(audit_head.c.log == log)).first()
+    return _head(row) if row else None
+
+
+def every(tx: Connection, origin: str) -> list[Head]:
+    """All logs of an origin, the oldest first."""
+    rows = tx.execute(
+        select(audit_head)
+        .where(audit_head.c.log.startswith(f"{origin}/", autoescape=True))
+        .order_by(audit_head.c.log)
+    )
+    return [
+        _head(row)
+        for row in rows
+        if row.log[: len(origin) + 1] == f"{origin}/" and row.log[len(origin) + 1 :].isdigit()
+    ]
+
+
+def create(tx: Connection, log: str, vkey: VerifierKey, pseudonym_check: str, at: datetime) -> Head:
+    """The row of a log that begins."""
+    tx.execute(
+        insert(audit_head).values(
+            log=log,
+            size=0,
+            frontier=b"",
+            vkeys=str(vkey),
+            pseudonym_check=pseudonym_check,
+            opened_at=stamp(at),
+            verified_size=0,
+        )
+    )
+    return Head(log, Frontier(), (vkey,), pseudonym_check, False, False, 0, None)
+
+
+def advance(tx: Connection, head: Head, rows: Sequence[dict[str, object]], after: Frontier) -> None:
+    """Store entries and the frontier after them. Raises AuditUnwritable if another came first."""
+    if rows:
+        tx.execute(insert(audit_entry), list(rows))
+    changed = tx.execute(
+        update(audit_head)
+        .where(audit_head.c.log == head.log, audit_head.c.size == head.size)
+        .values(size=after.size, frontier=after.to_bytes())
+    )
+    if changed.rowcount != 1:
+        raise AuditUnwritable("somebody else wrote to the audit log in between")
+
+
+def amend(tx: Connection, log: str, **columns: object) -> None:
+    """Set columns of a head's row."""
+    tx.execute(update(audit_head).where(audit_head.c.log == log).values(**columns))
+
+
+def checkpoint_at(tx: Connection, log: str, size: int) -> Stored | None:
+    """The newest checkpoint of at most this size."""
+    row = tx.execute(
+        select(audit_checkpoint)
+        .where(audit_checkpoint.c.log == log, audit_checkpoint.c.size <= size)
+        .order_by(audit_checkpoint.c.size.desc())
+        .limit(1)
+    ).first()
+    return Stored(row.size, row.at, row.note, row.frontier) if row else None
+
+
+def checkpoints(ledger: Ledger, log: str, after: int = -1) -> Iterator[Stored]:
+    """All checkpoints of a log larger than `after`, in order."""
+    while True:
+        with ledger.read() as tx:
+            rows = tx.execute(
+                select(audit_checkpoint)
+                .where(audit_checkpoint.c.log == log, audit_checkpoint.c.size > after)
+                .order_by(audit_checkpoint.c.size)
+                .limit(PAGE)
+            ).all()
+        if not rows:
+            return
+        yield from (Stored(row.size, row.at, row.note, row.frontier) for row in rows)
+        after = rows[-1].size
+
+
+def add_checkpoint(tx: Connection, log: str, at: datetime, note: str, frontier: Frontier) -> None:
+    """Keep a checkpoint for as long as the log is known."""
+    tx.execute(
+        insert(audit_checkpoint).values(
+            log=log, size=frontier.size, at=stamp(at), note=note, frontier=frontier.to_bytes()
+        )
+    )
+
+
+def lines_in(tx: Connection, log: str, start: int, end: int) -> Iterator[list[tuple[int, bytes]]]:
+    """Entries `start` up to, not including, `end`, as (seq, line), in chunks of flat memory."""
+    rows = PAGE
+    while start < end:
+        found = tx.execute(
+            select(audit_entry.c.seq, audit_entry.c.line)
+            .where(
+                audit_entry.c.log == log,
+                audit_entry.c.seq >= start,
+                audit_entry.c.seq < end,
+            )
+            .order_by(audit_entry.c.seq)
+            .limit(rows)
+        ).all()
+        if not found:
+            return
+        chunk = [(row.seq, bytes(row.line)) for row in found]
+        yield chunk
+        start = chunk[-1][0] + 1
+        average = max(1, sum(len(line) for _, line in chunk) // len(chunk))
+        rows = max(50, min(PAGE * 5, PAGE_BYTES // average))
+
+
+def drop_entries(tx: Connection, log: str, last: int) -> None:
+    """Delete a log's entries, and its checkpoints but the last."""
+    tx.execute(delete(audit_entry).where(audit_entry.c.log == log))
+    tx.execute(
+        delete(audit_checkpoint).where(
+            audit_checkpoint.c.log == log, audit_checkpoint.c.size < last
+        )
+    )
+
+
+def _head(row: Row[tuple[object, ...]]) -> Head:
+    values = row._mapping
+    try:
+        frontier = Frontier.from_bytes(values["size"], bytes(values["frontier"]))
+        vkeys = tuple(VerifierKey.parse(line) for line in values["vkeys"].splitlines())
+    except (NoteError, ValueError):
+        raise AuditUnwritable("the audit log's head is damaged", place=values["log"]) from None
+    return Head(
+        values["log"],
+        frontier,
+        vkeys,
+        values["pseudonym_check"],
+        values["closed_at"] is not None,
+        values["dropped_at"] is not None,
+        values["verified_size"],
+        values["verified_at"],
+    )

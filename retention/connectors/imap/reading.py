@@ -1,0 +1,142 @@
+"""From FETCH responses to records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from retention.connectors import mail_headers
+from retention.connectors.base import Record, Ref
+from retention.connectors.imap.session import Opened, Session
+from retention.connectors.imap.wire import Items, body_of, has_body, instant, uid_sets
+from retention.connectors.mail_sources import Message, Sources, trace_of, trace_without_id
+from retention.errors import PermanentFailure, TemporaryFailure
+
+
+class Key(NamedTuple):
+    """A message's identity on its server (RFC 3501 §2.3.1.1): never reused."""
+
+    folder: str
+    uidvalidity: int
+    uid: int
+
+    def __str__(self) -> str:
+        return f"{self.folder}/{self.uidvalidity}/{self.uid}"
+
+
+def parse_key(key: str) -> Key:
+    """Folder names may hold slashes: read from the right. Raises PermanentFailure."""
+    parts = key.rsplit("/", 2)
+    if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal():
+        return Key(parts[0], int(parts[1]), int(parts[2]))
+    raise PermanentFailure("a key is none of this connector's", code="bad_key")
+
+
+def version_of(opened: Opened, items: Items, sources: Sources) -> str:
+    """Fingerprint: a UID's content cannot change, but flags can, and a folder can be replaced."""
+    received = instant(items.get(b"INTERNALDATE", b""))
+    seconds = int(received.timestamp()) if received else ""
+    return f"{opened.uidvalidity}.{seconds}{sources.flags_mark(flags_of(items))}"
+
+
+def flags_of(items: Items) -> tuple[str, ...]:
+    """The flags as text."""
+    return tuple(f.decode("ascii", "replace") for f in items.get(b"FLAGS") or ())
+
+
+def precondition_items(sources: Sources) -> bytes:
+    """What `version_of` needs."""
+    return b"UID INTERNALDATE FLAGS" if sources.flags_decide else b"UID INTERNALDATE"
+
+
+def read_records(
+    session: Session, opened: Opened, uids: Iterable[int], sources: Sources
+) -> Iterator[Record]:
+    """These messages of the open folder, those that are there, in the server's order."""
+    wanted = [b"UID INTERNALDATE"]
+    wanted += [b"FLAGS"] if sources.flags else []
+    wanted += [b"RFC822.SIZE"] if sources.size else []
+    names = " ".join(sources.headers).upper().encode("ascii")
+    wanted.append(b"BODY.PEEK[HEADER.FIELDS (%s)]" % names)
+    items = b" ".join(wanted)
+    without_id: list[Record] = []
+    missing = set(uids)
+    for numbers in uid_sets(missing):
+        with session.translated("reading messages"):
+            # Collected: a command's answer must be read to its end before the next is sent.
+            found = list(session.wire.fetch(numbers, items))
+        for one in found:
+            if int(one[b"UID"]) not in missing:
+                continue
+            if (record := _record(opened, one, sources)) is None:
+                continue
+            missing.discard(int(one[b"UID"]))
+            if record.ref.trace:
+                yield record
+            else:
+                without_id.append(record)
+    if without_id:
+        yield from _traced_by_size(session, without_id)
+    if missing and any(True for _ in present(session, missing)):
+        # A message left out would be a message forgotten.
+        raise TemporaryFailure(
+            "the server did not tell all about some messages",
+            place=session.system,
+            code="incomplete",
+        )
+
+
+def present(session: Session, uids: Iterable[int]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """(UID, flags) of those of these UIDs that the open folder still holds."""
+    wanted = set(uids)
+    for numbers in uid_sets(wanted):
+        with session.translated("looking whether messages are there"):
+            found = list(session.wire.fetch(numbers, b"UID FLAGS"))
+        for one in found:
+            if (uid := int(one[b"UID"])) in wanted:
+                wanted.discard(uid)
+                yield uid, flags_of(one)
+
+
+def _record(opened: Opened, items: Items, sources: Sources) -> Record | None:
+    if b"INTERNALDATE" not in items or not has_body(items):
+        # News about flags that nobody asked for, not the answer.
+        return None
+    headers = mail_headers.split(body_of(items))
+    size = items.get(b"RFC822.SIZE")
+    name = opened.folder.name
+    message = Message(
+        name,
+        instant(items[b"INTERNALDATE"]),
+        headers,
+        flags_of(items) if sources.flags else (),
+        int(size) if size is not None else None,
+    )
+    ref = Ref(
+        name,
+        f"{name}/{opened.uidvalidity}/{int(items[b'UID'])}",
+        version_of(opened, items, sources),
+        trace_of(headers),
+    )
+    return Record(ref, sources.dates(message), sources.fields(message))
+
+
+def _traced_by_size(session: Session, records: list[Record]) -> Iterator[Record]:
+    """Messages without Message-ID, rare: their copies are known by size and internal date."""
+    by_uid = {parse_key(r.ref.key).uid: r for r in records}
+    for uid, trace in traces_by_size(session, by_uid):
+        record = by_uid[uid]
+        yield record._replace(ref=record.ref._replace(trace=trace))
+
+
+def traces_by_size(session: Session, uids: Iterable[int]) -> Iterator[tuple[int, str]]:
+    """(UID, trace) of messages without Message-ID in the open folder."""
+    wanted = set(uids)
+    for numbers in uid_sets(wanted):
+        with session.translated("reading sizes"):
+            found = list(session.wire.fetch(numbers, b"UID INTERNALDATE RFC822.SIZE"))
+        for one in found:
+            if b"RFC822.SIZE" in one and (uid := int(one[b"UID"])) in wanted:
+                wanted.discard(uid)
+                size = int(one[b"RFC822.SIZE"])
+                yield uid, trace_without_id(size, instant(one.get(b"INTERNALDATE", b"")))

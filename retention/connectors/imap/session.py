@@ -1,0 +1,355 @@
+"""One connection: connect, protect, log in, list folders, open them. Errors are translated here."""
+
+from __future__ import annotations
+
+import imaplib
+import logging
+import ssl
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from imapclient import IMAPClient, SocketTimeout
+from imapclient.exceptions import CapabilityError, LoginError
+
+from retention.connectors.imap.settings import ImapSystem, Tls
+from retention.connectors.imap.wire import LostError, RefusedError, Wire, quoted
+from retention.connectors.mail_folders import INBOX, MailFolder, decode_utf7
+from retention.connectors.secrets import reveal
+from retention.errors import (
+    ConnectorError,
+    CredentialsRefused,
+    PermanentFailure,
+    TemporaryFailure,
+)
+
+_TIMEOUT = SocketTimeout(connect=10, read=25)
+_TEMPORARY = frozenset({"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "EXPUNGEISSUED"})
+_DENIED = frozenset({"NOPERM", "AUTHORIZATIONFAILED", "AUTHENTICATIONFAILED", "EXPIRED"})
+_MISSING = frozenset({"NONEXISTENT", "TRYCREATE"})
+_SPECIAL = frozenset(
+    {"\\all", "\\archive", "\\drafts", "\\flagged", "\\junk", "\\sent", "\\trash", "\\important"}
+)
+_UNSELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
+
+# IMAPClient logs the names of folders and the text of answers at DEBUG: personal data.
+logging.getLogger("imapclient").setLevel(logging.WARNING)
+
+
+class Opened(NamedTuple):
+    """A folder as it was when it was opened."""
+
+    folder: MailFolder
+    write: bool
+    uidvalidity: int
+    exists: int
+    uidnext: int
+
+
+class Translated:
+    """A context that lets no library's error out: servers' words hold names and addresses."""
+
+    def __init__(self, session: Session, doing: str) -> None:
+        self._session = session
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        failure = self._session.failure(error, self._doing)
+        if failure is None:
+            return
+        try:
+            raise failure
+        except ConnectorError as clean:
+            # The original must not travel along as context: whoever logs would print it.
+            clean.__context__ = None
+            raise
+
+
+class Session:
+    """Connects when first asked; after a lost connection, the next call connects again."""
+
+    def __init__(self, system: str, settings: ImapSystem, base: str) -> None:
+        self.system = system
+        self.settings = settings
+        self._base = base
+        self._client: Any = None
+        self._wire: Wire | None = None
+        self._capabilities: frozenset[str] = frozenset()
+        self._folders: tuple[MailFolder, ...] | None = None
+        self._opened: Opened | None = None
+
+    def __repr__(self) -> str:
+        return f"Session({self.system})"
+
+    # --- connection ---------------------------------------------------------------------------
+
+    @property
+    def wire(self) -> Wire:
+        """The live connection's bulk commands."""
+        return self._wire or self._connect()
+
+    def has(self, capability: str) -> bool:
+        """Does the server, now that we are logged in, say it can do this?"""
+        if self._wire is None:
+            self._connect()
+        return capability in self._capabilities
+
+    def close(self) -> None:
+        """Log out. May be called twice."""
+        client = self._client
+        self._forget()
+        if client is not None:
+            with suppress(imaplib.IMAP4.error, OSError):
+                client.logout()
+
+    def _drop(self) -> None:
+        client = self._client
+        self._forget()
+        if client is not None:
+            with suppress(imaplib.IMAP4.error, OSError):
+                client.shutdown()
+
+    def _forget(self) -> None:
+        self._client = self._wire = self._opened = self._folders = None
+        self._capabilities = frozenset()
+
+    def _connect(self) -> Wire:
+        settings = self.settings
+        with self.translated("connecting"):
+            context = self._context() if settings.tls is not Tls.NONE else None
+            self._client = IMAPClient(
+                settings.host,
+                port=settings.actual_port,
+                ssl=settings.tls is Tls.IMPLICIT,
+                ssl_context=context,
+                timeout=_TIMEOUT,
+            )
+            if settings.tls is Tls.STARTTLS:
+                self._client.starttls(context)
+        with self.translated("logging in"):
+            self._log_in()
+            # `_imap` is IMAPClient's imaplib object; the pin `imapclient<5` and a test guard it.
+            wire = Wire(self._client._imap)  # noqa: SLF001 -- see the line above
+            told = [r.pieces[0].split() for r in wire.run(b"CAPABILITY")]
+            self._capabilities = frozenset(
+                word.decode("ascii", "replace").upper()
+                for words in told
+                if words[1].upper() == b"CAPABILITY"
+                for word in words[2:]
+            )
+            self._wire = wire
+            return wire
+
+    def _context(self) -> ssl.SSLContext:
+        if self.settings.ca_file is None:
+            return ssl.create_default_context()
+        path = Path(self._base, self.settings.ca_file)
+        if not path.is_file():
+            raise PermanentFailure(
+                "the file of trusted certificates (ca_file) does not exist", place=self.system
+            )
+        return ssl.create_default_context(cafile=str(path))
+
+    def _log_in(self) -> None:
+        settings, client = self.settings, self._client
+        before = {bytes(c).upper() for c in client.capabilities()}
+        secret = reveal(settings.password or settings.oauth) or ""
+        if any(ord(c) < 32 for c in settings.username + secret):
+            raise CredentialsRefused(
+                "the username or the secret holds a control character",
+                hint="a line break at the end of the secret?",
+                place=self.system,
+            )
+        if settings.oauth is not None:
+            if b"AUTH=OAUTHBEARER" in before:
+                client.oauthbearer_login(settings.username, secret)
+            elif b"AUTH=XOAUTH2" in before:
+                client.oauth2_login(settings.username, secret)
+            else:
+                raise PermanentFailure(
+                    "the server accepts no access tokens (neither OAUTHBEARER nor XOAUTH2)",
+                    hint="use `password`",
+                    place=self.system,
+                )
+        elif b"AUTH=PLAIN" in before:
+            client.plain_login(settings.username, secret)
+        elif b"LOGINDISABLED" in before or not (settings.username + secret).isascii():
+            raise PermanentFailure(
+                "the server offers no way to log in with this password on this connection",
+                hint="it may want TLS: say `tls: implicit` or `tls: starttls`",
+                place=self.system,
+            )
+        else:
+            client.login(quoted(settings.username.encode("ascii")).decode("ascii"), secret)
+
+    # --- errors -------------------------------------------------------------------------------
+
+    def translated(self, doing: str) -> Translated:
+        """What goes wrong inside leaves as an error of ours, without the server's words."""
+        return Translated(self, doing)
+
+    def failure(self, error: BaseException, doing: str) -> ConnectorError | None:
+        """Our error for what a library raised; None for what is ours already, or a bug."""
+        failure: ConnectorError | None = None
+        if isinstance(error, RefusedError):
+            failure = self._refused(error.code, doing)
+        elif isinstance(error, CapabilityError):
+            failure = PermanentFailure(f"the server cannot do what is needed, {doing}")
+        elif isinstance(error, LoginError):
+            failure = self._login_refused(str(error))
+        elif isinstance(error, LostError | imaplib.IMAP4.abort | OSError | EOFError):
+            failure = self._lost(error, doing)
+        elif isinstance(error, imaplib.IMAP4.error):
+            failure = self._refused(_code(str(error)), doing)
+        if self._wire is None or not isinstance(failure, PermanentFailure):
+            # Half an answer may be under way: this connection is of no more use.
+            self._drop()
+        if failure is not None:
+            failure.place = self.system
+        return failure
+
+    def _refused(self, code: str, doing: str) -> ConnectorError:
+        if code in _TEMPORARY:
+            return TemporaryFailure(f"the server could not do it now, {doing}", code="busy")
+        if code in _DENIED:
+            return CredentialsRefused(
+                f"the server refuses a right that is needed, {doing}",
+                hint="grant reading, marking and expunging (l, r, s, w, t, e)",
+            )
+        if code in _MISSING:
+            return PermanentFailure(
+                f"a folder is gone or was renamed, {doing}", code="folder_missing"
+            )
+        return PermanentFailure(f"the server refused the command, {doing}", code="refused")
+
+    def _login_refused(self, said: str) -> ConnectorError:
+        code = _code(said)
+        if code in _TEMPORARY:
+            return TemporaryFailure("the server cannot check credentials now", code="busy")
+        if code == "PRIVACYREQUIRED":
+            return PermanentFailure(
+                "the server wants TLS before a password", hint="say `tls: starttls`"
+            )
+        return CredentialsRefused(
+            "the server does not accept the username with this password or token",
+            hint="many providers want an app password for IMAP",
+        )
+
+    def _lost(self, error: BaseException, doing: str) -> ConnectorError:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return PermanentFailure(
+                f"the server's certificate cannot be trusted ({error.verify_message})",
+                hint="name the host as the certificate does, or its authority in `ca_file`",
+                code="tls",
+            )
+        if isinstance(error, ssl.SSLError) and self._wire is None:
+            return PermanentFailure(
+                "no TLS connection came about",
+                hint="does the port fit `tls`? usual: implicit 993, starttls 143",
+                code="tls",
+            )
+        if isinstance(error, TimeoutError):
+            return TemporaryFailure(f"the server did not answer in time, {doing}", code="timeout")
+        cause = "could not be made" if self._client is None else "was lost"
+        return TemporaryFailure(f"the connection {cause}, {doing}", code="connection")
+
+    # --- folders ------------------------------------------------------------------------------
+
+    def folders(self, *, again: bool = True) -> tuple[MailFolder, ...]:
+        """Every folder that the server lists, subscribed or not."""
+        if self._folders is None or again:
+            if self._wire is None:
+                self._connect()
+            with self.translated("listing folders"):
+                self._client.folder_encode = False
+                listed = self._client.list_folders()
+                prefixes = self._namespaces()
+            self._folders = tuple(
+                _folder(flags, delim, raw, *prefixes) for flags, delim, raw in listed
+            )
+        return self._folders
+
+    def _namespaces(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Prefixes of (personal, everybody else's) namespaces."""
+        if "NAMESPACE" not in self._capabilities:
+            return (), ()
+        spaces = self._client.namespace()
+        personal = tuple(_name(p) for p, _ in spaces.personal or () if p)
+        others = tuple(_name(p) for part in (spaces.other, spaces.shared) for p, _ in part or ())
+        return personal, tuple(p for p in others if p)
+
+    def folder(self, name: str) -> MailFolder | None:
+        """The folder of that name, looked up again if it is not known."""
+        for again in (False, True):
+            for folder in self.folders(again=again):
+                if folder.name == name and folder.selectable:
+                    return folder
+        return None
+
+    def open(self, name: str, *, write: bool = False, afresh: bool = False) -> Opened:
+        """Make this the selected folder, and up to date. Raises PermanentFailure if it is gone.
+
+        A folder that is open for writing serves reading too; every reading is a PEEK.
+        """
+        wire = self.wire
+        now = self._opened
+        if now and now.folder.name == name and (now.write or not write) and not afresh:
+            # The server shows what other clients did only between commands that allow it to.
+            with self.translated("looking for changes"):
+                wire.run(b"NOOP")
+            return now
+        folder = self.folder(name)
+        if folder is None:
+            raise PermanentFailure(
+                "a folder is gone or was renamed", place=self.system, code="folder_missing"
+            )
+        self._opened = None
+        with self.translated("opening a folder"):
+            try:
+                told = self._client.select_folder(folder.raw, readonly=not write)
+            except imaplib.IMAP4.readonly:
+                raise RefusedError("NO", "NOPERM") from None
+            self._opened = Opened(
+                folder,
+                write,
+                int(told.get(b"UIDVALIDITY", 0)),
+                int(told.get(b"EXISTS", 0)),
+                int(told.get(b"UIDNEXT", 0)) or 4_294_967_295,
+            )
+        return self._opened
+
+
+def _code(said: str) -> str:
+    """The response code in a server's words, for classifying only."""
+    start, end = said.find("["), said.find("]")
+    return said[start + 1 : end].split(" ", maxsplit=1)[0].upper() if 0 <= start < end else ""
+
+
+def _name(raw: Any) -> str:
+    return decode_utf7(raw) if isinstance(raw, bytes) else str(raw)
+
+
+def _folder(
+    flags: Any, delimiter: Any, raw: Any, personal: tuple[str, ...], others: tuple[str, ...]
+) -> MailFolder:
+    raw = raw if isinstance(raw, bytes) else str(raw).encode("ascii")
+    name = INBOX if raw.upper() == b"INBOX" else decode_utf7(raw)
+    level = _name(delimiter) if delimiter else ""
+    spellings = [name]
+    spellings += [name.removeprefix(p) for p in personal if name.startswith(p) and name != p]
+    if level and level != "/":
+        spellings += [s.replace(level, "/") for s in spellings if "/" not in s]
+    told = frozenset(bytes(f).decode("ascii", "replace").lower() for f in flags)
+    return MailFolder(
+        name,
+        raw,
+        tuple(dict.fromkeys(s for s in spellings if s != name)),
+        told & _SPECIAL,
+        not told & _UNSELECTABLE,
+        next((p for p in others if name.startswith(p)), ""),
+    )

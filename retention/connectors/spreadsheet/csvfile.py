@@ -1,0 +1,202 @@
+"""A CSV file as a table, and without some of its rows: every other byte stays what it was."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from retention.connectors.base import Scalar
+from retention.connectors.spreadsheet.table import Calendar, Cell, Row
+from retention.errors import PermanentFailure
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_DELIMITERS = ",;\t|"
+_SAMPLE = 64 * 1024
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How this file is written, found by looking."""
+
+    bom: bytes
+    encoding: str
+    delimiter: str
+    newline: str
+
+
+class CsvTable:
+    """One CSV file, open for reading."""
+
+    def __init__(self, file: BinaryIO, container: str, date_format: str | None) -> None:
+        self._file = file
+        self.container = container
+        self.calendar = Calendar(date_format=date_format)
+        self.dialect = sniff(file)
+
+    def rows(self) -> Iterator[Row]:
+        """Every record in order; `Row.number` counts records from 1, `raw` is its own bytes."""
+        width = 0
+        for number, raw, fields in self.records():
+            width = width or len(fields)
+            cells = [
+                Cell(column, "s", text.encode("utf-8", "surrogatepass"))
+                for column, text in enumerate(fields, 1)
+                if text
+            ]
+            yield Row(number, cells, raw.encode(self.dialect.encoding), self._ragged(fields))
+
+    def _ragged(self, fields: list[str]) -> bool:
+        return self.width is not None and len(fields) > self.width
+
+    width: int | None = None
+    """Number of columns in the header, once it is known."""
+
+    def records(self) -> Iterator[tuple[int, str, list[str]]]:
+        """(number, text with its line end, fields) of every record. Raises PermanentFailure."""
+        self._file.seek(len(self.dialect.bom))
+        text = io.TextIOWrapper(
+            _Unclosed(self._file), encoding=self.dialect.encoding, newline=""
+        )
+        lines: list[str] = []
+
+        def logged() -> Iterator[str]:
+            for line in text:
+                lines.append(line)
+                yield line
+
+        reader = csv.reader(logged(), delimiter=self.dialect.delimiter, strict=True)
+        number = 0
+        try:
+            for fields in reader:
+                number += 1
+                yield number, "".join(lines), fields
+                lines.clear()
+        except csv.Error as error:
+            raise PermanentFailure(
+                f"the record after record {number} is not well-formed CSV",
+                hint="look for a quotation mark that is not closed or not doubled",
+                code="csv_form",
+            ) from error
+
+    def rewrite(
+        self,
+        out: BinaryIO,
+        removed: Collection[int],
+        masked: Mapping[int, Mapping[int, Scalar]],
+    ) -> None:
+        """The file again without the records `removed`; in `masked` ones, columns take new values."""
+        out.write(self.dialect.bom)
+        for number, raw, fields in self.records():
+            if number in removed:
+                continue
+            text = self._with(raw, fields, masked[number]) if number in masked else raw
+            out.write(text.encode(self.dialect.encoding))
+
+    def _with(self, raw: str, fields: list[str], values: Mapping[int, Scalar]) -> str:
+        changed = fields + [""] * (max(values) - len(fields))
+        for column, value in values.items():
+            changed[column - 1] = "" if value is None else str(value)
+        end = raw[len(raw.rstrip("\r\n")) :]
+        # Only the fields that change are written anew: the others keep their quoting.
+        kept = _split(raw[: len(raw) - len(end)], self.dialect.delimiter)
+        pieces = kept + [""] * (len(changed) - len(kept))
+        for column in values:
+            pieces[column - 1] = _quoted(changed[column - 1], self.dialect.delimiter)
+        return self.dialect.delimiter.join(pieces) + end
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    pieces, start, quoted = [], 0, False
+    for at, character in enumerate(line):
+        if character == '"' and (quoted or at == start):
+            quoted = not quoted
+        elif character == '"':
+            quoted = line[start] == '"' and not quoted
+        elif character == delimiter and not quoted:
+            pieces.append(line[start:at])
+            start = at + 1
+    return [*pieces, line[start:]]
+
+
+def _quoted(text: str, delimiter: str) -> str:
+    if any(c in text for c in (delimiter, '"', "\r", "\n")) or text != text.strip():
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def sniff(file: BinaryIO) -> Dialect:
+    """Encoding, delimiter and line end of a file. Raises PermanentFailure where it is binary."""
+    file.seek(0)
+    start = file.read(_SAMPLE)
+    bom, encoding = next(((b, e) for b, e in _BOMS if start.startswith(b)), (b"", ""))
+    if not encoding:
+        if b"\0" in start:
+            raise PermanentFailure("the file is not text", code="not_text")
+        encoding = next(e for e in ("utf-8", "cp1252", "latin-1") if _decodes(file, e))
+    elif not _decodes(file, encoding):
+        raise PermanentFailure("the file is not in the encoding that it names", code="not_text")
+    sample = start[len(bom) :].decode(encoding, "ignore")
+    newline = "\r\n" if "\r\n" in sample else "\n" if "\n" in sample or "\r" not in sample else "\r"
+    return Dialect(bom, encoding, _delimiter(sample), newline)
+
+
+def _decodes(file: BinaryIO, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    file.seek(0)
+    try:
+        while chunk := file.read(_CHUNK):
+            decoder.decode(chunk)
+        decoder.decode(b"", True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _delimiter(sample: str) -> str:
+    """The delimiter that cuts the first records into most pieces of one count."""
+    best, most = ",", 0
+    for delimiter in _DELIMITERS:
+        try:
+            counts = [
+                len(fields)
+                for fields, _ in zip(
+                    csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter),
+                    range(20),
+                    strict=False,
+                )
+                if fields
+            ]
+        except csv.Error:
+            continue
+        # The last record of a sample may be cut off.
+        whole = counts[:-1] or counts
+        if whole and min(whole) == max(whole) and whole[0] > most:
+            best, most = delimiter, whole[0]
+        elif whole and most <= 1 and max(whole) > 1 and whole[0] > 1:
+            best, most = delimiter, 2
+    return best
+
+
+class _Unclosed(io.BufferedIOBase):
+    """A file that a text wrapper may end without closing the one below."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._below = file
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self._below.read(-1 if size is None else size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        return self._below.read(size)

@@ -1,0 +1,53 @@
+"""Dates in cells: serial numbers of two calendars, and text that can be read in one way only."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+
+from retention.connectors.base import When
+
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
+_DOTTED = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?: \d{1,2}[:.]\d{2}(?:[:.]\d{2})?)?")
+_LAST_SERIAL = 2_958_465  # 9999-12-31
+
+
+def from_serial(serial: float, *, since_1904: bool) -> date | None:
+    """The civil date of a serial day number (ECMA-376 part 1, 18.17.4), or None.
+
+    The 1900 calendar counts a 29 February 1900 that never was: day 60 has no date, and days
+    before it are one less than the usual epoch says. The time of day is dropped: a cell has
+    no time zone.
+    """
+    if not 0 <= serial <= _LAST_SERIAL:  # also false for NaN
+        return None
+    day = int(serial)
+    if since_1904:
+        return date(1904, 1, 1) + timedelta(days=day) if day <= _LAST_SERIAL - 1462 else None
+    if day in (0, 60):
+        return None
+    return (date(1899, 12, 31) if day < 60 else date(1899, 12, 30)) + timedelta(days=day)
+
+
+def from_text(text: str, date_format: str | None = None) -> When:
+    """ISO 8601, day.month.year with dots, or exactly `date_format`; anything else is None.
+
+    Day and month separated by slashes are not guessed at. An instant is given back only where
+    the text names its offset from UTC; a time without one is dropped.
+    """
+    text = text.strip()
+    try:
+        if date_format is not None:
+            return _civil(datetime.strptime(text, date_format))  # noqa: DTZ007 - see _civil
+        if _ISO.fullmatch(text):
+            return _civil(datetime.fromisoformat(text))
+        if dotted := _DOTTED.fullmatch(text):
+            day, month, year = (int(part) for part in dotted.groups())
+            return date(year, month, day)
+    except (ValueError, OverflowError):
+        return None
+    return None
+
+
+def _civil(moment: datetime) -> When:
+    return moment.date() if moment.tzinfo is None else moment.astimezone(UTC)

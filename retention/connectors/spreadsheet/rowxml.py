@@ -1,0 +1,194 @@
+"""One row's XML: renumbered, blanked, with new values, its formulas put right."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from retention.connectors.base import Scalar
+from retention.connectors.spreadsheet.sheetxml import (
+    Grammar,
+    column_letters,
+    column_number,
+)
+from retention.connectors.spreadsheet.shift import (
+    RowMap,
+    Unshiftable,
+    only_row,
+    shift_formula,
+    translate,
+)
+from retention.connectors.spreadsheet.xmltext import attributes, escape, unescape
+
+_ROW_NUMBER = re.compile(rb"""(\sr\s*=\s*["'])\d+""")
+_PLAIN_REFERENCE = re.compile(rb'(<c r="[A-Z]{1,3})\d+')
+_REFERENCE = re.compile(rb"""(\sr\s*=\s*["'][A-Z]{1,3})\d+""")
+
+
+def renumber(raw: bytes, number: int, names: Grammar) -> bytes:
+    """The row, and every cell in it, under another number."""
+    end = raw.index(b">") + 1
+    opening = _ROW_NUMBER.sub(b"\\g<1>%d" % number, raw[:end], count=1)
+    rest, count = _PLAIN_REFERENCE.subn(b"\\g<1>%d" % number, raw[end:])
+    if count != raw.count(b"<%bc" % names.prefix):
+        rest = names.cell.sub(
+            lambda m: _in_tag(m, lambda tag: _REFERENCE.sub(b"\\g<1>%d" % number, tag)),
+            raw[end:],
+        )
+    return opening + rest
+
+
+def _in_tag(match: re.Match[bytes], change: Callable[[bytes], bytes]) -> bytes:
+    said = match.end(1) - match.start()
+    return change(match[0][:said]) + match[0][said:]
+
+
+def blank(raw: bytes, names: Grammar) -> bytes:
+    """The row with every cell emptied; styles and height stay."""
+    return names.cell.sub(lambda m: _cell(names, attributes(m[1]), b""), raw)
+
+
+def with_values(raw: bytes, number: int, values: Mapping[int, Scalar], names: Grammar) -> bytes:
+    """The row with these columns overwritten; None empties a cell."""
+    left = dict(values)
+    out: list[bytes] = []
+    opened = names.row.match(raw)
+    if opened is None or opened[2]:
+        raise Unshiftable("a row without cells")
+    column = 0
+    for match in names.cell.finditer(raw):
+        said = attributes(match[1])
+        column = column_number(said[b"r"].rstrip(b"0123456789")) if b"r" in said else column + 1
+        for missing in sorted(c for c in left if c < column):
+            out.append(_valued(names, {b"r": _name(missing, number)}, left.pop(missing)))
+        if column in left:
+            out.append(_valued(names, said, left.pop(column)))
+        else:
+            out.append(match[0])
+    for missing in sorted(left):
+        out.append(_valued(names, {b"r": _name(missing, number)}, left[missing]))
+    return opened[0] + b"".join(out) + b"</%brow>" % names.prefix
+
+
+def _name(column: int, row: int) -> bytes:
+    return column_letters(column) + b"%d" % row
+
+
+def _valued(names: Grammar, said: Mapping[bytes, bytes], value: Scalar) -> bytes:
+    p = names.prefix
+    if value is None or value == "":
+        return _cell(names, said, b"")
+    if isinstance(value, bool):
+        return _cell(names, said, b"<%bv>%d</%bv>" % (p, value, p), b"b")
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return _cell(names, said, b"<%bv>%b</%bv>" % (p, repr(value).encode(), p))
+    text = re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "", str(value))
+    inner = b'<%bis><%bt xml:space="preserve">%b</%bt></%bis>' % (p, p, escape(text), p, p)
+    return _cell(names, said, inner, b"inlineStr")
+
+
+def _cell(names: Grammar, said: Mapping[bytes, bytes], inner: bytes, kind: bytes = b"") -> bytes:
+    kept = b"".join(b' %b="%b"' % (k, said[k]) for k in (b"r", b"s") if k in said)
+    kept += b' t="%b"' % kind if kind else b""
+    if not inner:
+        return b"<%bc%b/>" % (names.prefix, kept)
+    return b"<%bc%b>%b</%bc>" % (names.prefix, kept, inner, names.prefix)
+
+
+@dataclass(slots=True)
+class Formulas:
+    """Puts the formulas of one sheet right, row by row from the top.
+
+    `rows`: where rows go; None where none moves. Results that may rest on rows which went are
+    left out, so that a stale total is never shown: programs compute them when they open the file.
+    """
+
+    sheet: str
+    rows: RowMap | None
+    names: Grammar
+    _masters: dict[bytes, tuple[int, int, str]] = field(default_factory=dict)
+
+    def learn(self, number: int, raw: bytes) -> None:
+        """Remember the shared formulas that a row begins."""
+        for cell in self.names.cell.finditer(raw):
+            formula = self.names.formula.search(cell[2] or b"")
+            if formula is None or not formula[2]:
+                continue
+            said = attributes(formula[1])
+            if said.get(b"t") == b"shared":
+                column = column_number(attributes(cell[1])[b"r"].rstrip(b"0123456789"))
+                self._masters[said.get(b"si", b"")] = (
+                    number,
+                    column,
+                    unescape(formula[2]).decode(),
+                )
+
+    def put_right(self, number: int, raw: bytes, *, distrust: bool = False) -> bytes:
+        """The row with its formulas written out and moved. Raises Unshiftable.
+
+        `distrust`: no stored result of this row holds any more.
+        """
+        self.learn(number, raw)
+        texts = [self._text(number, cell) for cell in self.names.cell.finditer(raw)]
+        local = not distrust and all(text is None or only_row(text, number) for text in texts)
+        remaining = iter(texts)
+        return self.names.cell.sub(
+            lambda cell: self._cell(cell, next(remaining), keep_result=local), raw
+        )
+
+    def _text(self, number: int, cell: re.Match[bytes]) -> str | None:
+        formula = self.names.formula.search(cell[2] or b"")
+        if formula is None:
+            return None
+        said = attributes(formula[1])
+        if said.get(b"t") == b"dataTable":
+            raise Unshiftable("a what-if data table")
+        if said.get(b"t") != b"shared" or formula[2]:
+            return unescape(formula[2] or b"").decode()
+        master = self._masters.get(said.get(b"si", b""))
+        if master is None:
+            raise Unshiftable("a shared formula whose first cell is missing")
+        row, column, text = master
+        here = column_number(attributes(cell[1])[b"r"].rstrip(b"0123456789"))
+        return translate(text, number - row, here - column)
+
+    def _cell(self, cell: re.Match[bytes], text: str | None, *, keep_result: bool) -> bytes:
+        if text is None:
+            return cell[0]
+        names, said, inner = self.names, attributes(cell[1]), cell[2]
+        formula = names.formula.search(inner)
+        kept = attributes(formula[1]) if formula else {}
+        if kept.get(b"t") == b"shared":
+            kept = {k: v for k, v in kept.items() if k not in (b"t", b"si", b"ref")}
+        if self.rows is not None:
+            text = shift_formula(text, self.rows, self.sheet, here=True)
+            if b"ref" in kept:
+                moved = self.rows.area(kept[b"ref"].decode())
+                if moved is None:
+                    raise Unshiftable("an array formula that loses its cells")
+                kept[b"ref"] = moved.encode()
+        tag = b"".join(b' %b="%b"' % item for item in kept.items())
+        written = b"<%bf%b>%b</%bf>" % (names.prefix, tag, escape(text), names.prefix)
+        value = names.value.search(inner)
+        if keep_result and value is not None:
+            written += value[0]
+        else:
+            said.pop(b"t", None)
+        attributes_ = b"".join(b' %b="%b"' % item for item in said.items())
+        return b"<%bc%b>%b</%bc>" % (names.prefix, attributes_, written, names.prefix)
+
+
+def without_results(raw: bytes, names: Grammar) -> bytes:
+    """The row with the stored results of its formulas left out, formulas as they are."""
+
+    def drop(cell: re.Match[bytes]) -> bytes:
+        formula = names.formula.search(cell[2] or b"")
+        if formula is None:
+            return cell[0]
+        said = {k: v for k, v in attributes(cell[1]).items() if k != b"t"}
+        tag = b"".join(b' %b="%b"' % item for item in said.items())
+        return b"<%bc%b>%b</%bc>" % (names.prefix, tag, formula[0], names.prefix)
+
+    return names.cell.sub(drop, raw)

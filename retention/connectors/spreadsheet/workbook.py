@@ -1,0 +1,141 @@
+"""A workbook: its sheets, its calendar, its strings, and one sheet read as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lxml import etree
+
+from retention.connectors.spreadsheet.package import Package, relationships_part, resolve
+from retention.connectors.spreadsheet.sheetxml import SheetXml, parse_row
+from retention.connectors.spreadsheet.strings import SharedStrings
+from retention.connectors.spreadsheet.table import Calendar, Row
+from retention.connectors.spreadsheet.xmltext import (
+    MAIN,
+    PACKAGE_RELATIONSHIPS,
+    RELATIONSHIPS,
+    parse,
+)
+from retention.errors import PermanentFailure
+
+STRICT = "http://purl.oclc.org/ooxml/spreadsheetml/main"
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One sheet as the workbook names it."""
+
+    name: str
+    part: str
+    visible: bool
+    position: int
+    worksheet: bool
+
+
+class Workbook:
+    """An open package read as a workbook. Raises PermanentFailure."""
+
+    def __init__(self, package: Package) -> None:
+        self.package = package
+        self.part = self._main_part()
+        self.root = parse(package.read(self.part), self.part)
+        if etree.QName(self.root).namespace == STRICT:
+            raise PermanentFailure(
+                "the workbook is saved in the strict form, which is not edited here",
+                hint="save it as an ordinary Excel workbook (.xlsx)",
+                code="workbook_form",
+            )
+        properties = self.root.find(f"{{{MAIN}}}workbookPr")
+        self.since_1904 = properties is not None and properties.get("date1904") in ("1", "true")
+        self.relations = self._relations(self.part)
+        self.sheets = self._sheets()
+        self.strings_part = next(
+            (t for kind, t in self.relations.values() if kind.endswith("/sharedStrings")), None
+        )
+        self._strings: SharedStrings | None = None
+
+    def _main_part(self) -> str:
+        for kind, target in self._relations("").values():
+            if kind.endswith("/officeDocument") and target in self.package.names:
+                return target
+        raise PermanentFailure("the file is not a workbook", code="not_a_workbook")
+
+    def _relations(self, part: str) -> dict[str, tuple[str, str]]:
+        """Id → (type, target part); external targets are left out."""
+        where = relationships_part(part) if part else "_rels/.rels"
+        if where not in self.package.names:
+            return {}
+        root = parse(self.package.read(where), where)
+        return {
+            item.get("Id", ""): (item.get("Type", ""), resolve(part, item.get("Target", "")))
+            for item in root.iter(f"{{{PACKAGE_RELATIONSHIPS}}}Relationship")
+            if item.get("TargetMode") != "External"
+        }
+
+    def relations_of(self, part: str) -> dict[str, tuple[str, str]]:
+        """Id → (type, target part) of any part of this package."""
+        return self._relations(part)
+
+    def _sheets(self) -> tuple[Sheet, ...]:
+        out: list[Sheet] = []
+        for position, item in enumerate(self.root.iter(f"{{{MAIN}}}sheet")):
+            kind, part = self.relations.get(item.get(f"{{{RELATIONSHIPS}}}id", ""), ("", ""))
+            visible = item.get("state", "visible") == "visible"
+            worksheet = kind.endswith("/worksheet") and part in self.package.names
+            out.append(Sheet(item.get("name", ""), part, visible, position, worksheet))
+        return tuple(out)
+
+    def sheet(self, name: str | None) -> Sheet:
+        """The sheet of that name, or the only visible one. Raises PermanentFailure."""
+        if name is not None:
+            found = [s for s in self.sheets if s.name.casefold() == name.casefold()]
+            if not found or not found[0].worksheet:
+                raise PermanentFailure(
+                    f"there is no sheet called {name!r}",
+                    hint="check `sheet:`; names are compared without regard to case",
+                    code="no_sheet",
+                )
+            return found[0]
+        visible = [s for s in self.sheets if s.visible and s.worksheet]
+        if len(visible) != 1:
+            raise PermanentFailure(
+                f"the workbook has {len(visible)} visible sheets",
+                hint="say which one with `sheet:`",
+                code="which_sheet",
+            )
+        return visible[0]
+
+    @property
+    def strings(self) -> SharedStrings:
+        """The table of strings, read once."""
+        if self._strings is None:
+            part = self.strings_part
+            if part is None or part not in self.package.names:
+                self._strings = SharedStrings()
+            else:
+                self._strings = SharedStrings.load(self.package.chunks(part), part)
+        return self._strings
+
+    def xml(self, sheet: Sheet) -> SheetXml:
+        """A new pass over a sheet."""
+        return SheetXml(self.package.chunks(sheet.part), sheet.part)
+
+
+class SheetTable:
+    """One sheet as a table of rows; each pass reads the part anew."""
+
+    def __init__(self, workbook: Workbook, sheet: Sheet, date_format: str | None) -> None:
+        self.workbook = workbook
+        self.sheet = sheet
+        self.container = sheet.name
+        self.calendar = Calendar(workbook.since_1904, date_format)
+
+    def rows(self) -> Iterator[Row]:
+        """Every row in order."""
+        xml = self.workbook.xml(self.sheet)
+        strings = self.workbook.strings
+        for number, raw in xml.raw_rows():
+            yield parse_row(number, raw, xml.grammar, strings, xml.part)
+
+

@@ -1,0 +1,33 @@
+"""Rows of a database: SQLite, PostgreSQL, MariaDB.
+
+Reading order: `settings` (what a policy file says), `layout` (what the database says of the
+table), `find`, `act`, `look`; `session` and `failures` below them; `connector` puts them together.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from retention.connectors.base import Cap, Connector, Manifest, Opened
+from retention.connectors.sql.connector import SqlConnector
+from retention.connectors.sql.settings import SqlLocation, SqlSystem
+
+manifest = Manifest(
+    kind="sql",
+    title="Rows of a database (SQLite, PostgreSQL, MariaDB)",
+    capabilities=(
+        Cap.DELETE | Cap.MASK | Cap.READ | Cap.CONDITIONAL | Cap.PUSH_DOWN | Cap.CHILDREN
+    ),
+    system_settings=SqlSystem,
+    location_settings=SqlLocation,
+    notes=(
+        "Backups, replicas that lag, binary and write-ahead logs, and table space that the "
+        "server has not yet reused are outside what a look through SQL can prove.",
+        "Rows of other tables go with a row only where `children` or a foreign key says so.",
+    ),
+)
+
+
+def connect(opened: Opened) -> Connector:
+    """A new session with a database. Raises UsageError for a URL that makes no sense."""
+    return SqlConnector(manifest, opened, cast(SqlSystem, opened.settings))

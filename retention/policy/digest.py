@@ -1,0 +1,134 @@
+"""What identifies a policy: its digest, and the self-contained part of a bundle it rests on.
+
+An approval names a digest. So the digest covers everything that decides which records a policy
+touches, when, and what then happens; and nothing that is only wording, so that a corrected title
+needs no new approval.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+import rfc8785
+from pydantic import BaseModel
+
+from retention.policy.model import Bundle, Cluster, Policy, Start
+
+WORDING = frozenset({"title", "owner", "source", "law"})
+"""Fields of policies, clusters, locations and systems that only explain."""
+_UNORDERED = frozenset({"applies_to", "fields", "suppress", "supersedes", "data"})
+_FORM = 1
+"""Raise when the same files come to mean something else: every policy then asks for approval."""
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+(?=@)")
+_SAFE_INTEGER = 2**53 - 1
+
+
+def digest(bundle: Bundle, policy_name: str) -> str:
+    """`sha256:<hex>` over the RFC 8785 form of all that decides. Raises KeyError.
+
+    Values said explicitly and the same values by default give the same digest; so does a password
+    that moved to a new value, as only the place of a secret is known here.
+    """
+    policy = bundle.policies[policy_name]
+    part = extract(bundle, policy_name)
+    said = _plain(policy)
+    if "review" in said:
+        said["review"].pop("by", None)
+    organisation = _plain(bundle.organisation)
+    organisation.pop("name", None)
+    body = {
+        "form": _FORM,
+        "policy": {policy_name: said},
+        "organisation": organisation,
+        "clusters": {name: _cluster(cluster) for name, cluster in part.clusters.items()},
+        "applies_to": sorted(part.locations_of(policy)),
+        "systems": {name: _plain(system) for name, system in part.systems.items()},
+    }
+    return "sha256:" + sha256(rfc8785.dumps(_canonical(body))).hexdigest()
+
+
+def extract(bundle: Bundle, policy_name: str) -> Bundle:
+    """The sub-bundle that decides about one policy, self-contained. Raises KeyError.
+
+    It holds the policy, the locations it applies to in their clusters, the whole of each cluster
+    whose dates its starting point uses, and the systems of all those.
+    """
+    policy = bundle.policies[policy_name]
+    applied = set(bundle.locations_of(policy))
+    referenced = set(referenced_clusters(policy))
+    clusters: dict[str, Cluster] = {}
+    for name, cluster in bundle.clusters.items():
+        kept = {
+            key: location
+            for key, location in cluster.locations.items()
+            if name in referenced or f"{name}/{key}" in applied
+        }
+        if kept:
+            clusters[name] = cluster.model_copy(update={"locations": kept})
+    if "*" in policy.applies_to and referenced:
+        policy = policy.model_copy(update={"applies_to": tuple(sorted(applied))})
+    systems = {
+        location.system for cluster in clusters.values() for location in cluster.locations.values()
+    }
+    return Bundle(
+        organisation=bundle.organisation,
+        systems={name: s for name, s in bundle.systems.items() if name in systems},
+        clusters=clusters,
+        policies={policy_name: policy},
+    )
+
+
+def referenced_clusters(policy: Policy) -> Iterator[str]:
+    """Clusters whose dates the policy's starting point uses (`customers` in `customers.ended`)."""
+    leaves = policy.starting_point.leaves() if policy.starting_point is not None else ()
+    for leaf in leaves:
+        if cluster := referenced_cluster(leaf):
+            yield cluster
+
+
+def referenced_cluster(leaf: Start) -> str | None:
+    """The cluster in a `cluster.date`, or None where the date is the record's own."""
+    cluster, dot, _ = (leaf.date or "").partition(".")
+    return cluster if dot else None
+
+
+def to_json(bundle: Bundle) -> dict[str, Any]:
+    """The bundle as plain JSON data; only what differs from the defaults."""
+    plain: dict[str, Any] = bundle.model_dump(mode="json", exclude_defaults=True)
+    return plain
+
+
+def from_json(data: dict[str, Any]) -> Bundle:
+    """The bundle that `to_json` wrote. Raises pydantic.ValidationError."""
+    return Bundle.model_validate(data)
+
+
+def _plain(model: BaseModel) -> dict[str, Any]:
+    said: dict[str, Any] = model.model_dump(mode="json", exclude_defaults=True)
+    return {
+        key: sorted(value) if key in _UNORDERED and isinstance(value, list) else value
+        for key, value in said.items()
+        if key not in WORDING
+    }
+
+
+def _cluster(cluster: Cluster) -> dict[str, Any]:
+    said = _plain(cluster)
+    said["locations"] = {name: _plain(location) for name, location in cluster.locations.items()}
+    return said
+
+
+def _canonical(value: Any) -> Any:
+    """RFC 8785 knows no integers beyond 2^53, and a digest must not depend on a URL's password."""
+    if isinstance(value, dict):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, str):
+        return _URL_PASSWORD.sub(r"\1", value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _SAFE_INTEGER:
+        return f"integer:{value}"
+    return value

@@ -1,0 +1,352 @@
+"""Carrying out a plan, batch by batch.
+
+For each: read the records again; in one transaction look at the holds again, decide again and
+write the intents; act on exactly those records, each only if it is still what it was; in a
+second transaction write what became of them. A crash between the two leaves an intent without an
+outcome: `settle` then looks, and whatever is still there is planned, and judged, anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from time import monotonic
+
+from sqlalchemy import Connection, insert, select
+
+from retention.connectors.base import Outcome, Record, Result, Target
+from retention.decide.model import Action, Verdict
+from retention.errors import ConnectorError, Withheld
+from retention.ledger import tables as t
+from retention.ledger.store import stamp
+from retention.run import batches, evidence, hand_over, links
+from retention.run.batches import Batch, Item, State
+from retention.run.claim import Claim
+from retention.run.context import Context
+from retention.run.survey import Survey, holds_already
+
+MOST_ATTEMPTS = 5
+"""A record that failed so often is left alone until a person looks."""
+INTERRUPTED = "interrupted"
+RECOVERED = "recovered"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What a second look made of one planned record: act on it, or leave it, and why."""
+
+    item: Item
+    verdict: Verdict | None
+    outcome: str
+    """Empty: act. Else already_absent, held, changed."""
+
+
+@dataclass(slots=True)
+class Speed:
+    """How many records fit into about two seconds, learnt from the last acts."""
+
+    allowed: int
+
+    def learn(self, records: int, seconds: float, aim: float) -> None:
+        """Halve quickly, grow slowly: a hold must bite within seconds."""
+        if records == 0:
+            return
+        if seconds > aim:
+            self.allowed = max(1, int(records * aim / seconds))
+        elif seconds < aim / 4:
+            self.allowed = min(batches.MOST, max(self.allowed, records) * 2)
+
+
+def frozen(tx: Connection) -> str | None:
+    """The reason of the freeze in force, or None."""
+    row = tx.execute(select(t.freeze.c.reason).where(t.freeze.c.thawed_at.is_(None))).first()
+    return row.reason if row else None
+
+
+def second_look(
+    tx: Connection,
+    survey: Survey,
+    group: Sequence[Batch],
+    present: Mapping[str, Record],
+    *,
+    strict: bool,
+) -> list[list[Fate]]:
+    """Judge every planned record again as it is now. `strict`: any change since the plan counts."""
+    verdicts = dict(
+        zip(present, survey.judge(tx, list(present.values())), strict=True) if present else ()
+    )
+    return [
+        [
+            _fate(batch, item, present.get(item.key), verdicts.get(item.key), strict)
+            for item in batch.items
+        ]
+        for batch in group
+    ]
+
+
+def _fate(
+    batch: Batch, item: Item, record: Record | None, verdict: Verdict | None, strict: bool
+) -> Fate:
+    if record is None or verdict is None:
+        return Fate(item, None, Result.ALREADY_ABSENT)
+    if verdict.action is Action.HELD:
+        return Fate(item, verdict, "held")
+    how = batch.how
+    same = (verdict.action, verdict.policy, verdict.mask) == (how.action, how.policy, how.mask)
+    if not same or (strict and record.ref.version != item.version):
+        return Fate(item, verdict, Result.CHANGED)
+    # Decided anew on what the record is now: that version is the act's precondition.
+    fresh = item._replace(version=record.ref.version, trace=record.ref.trace or item.trace)
+    return Fate(fresh, verdict, "")
+
+
+class Applier:
+    """Works off the planned batches of one location of one run."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        claim: Claim,
+        survey: Survey,
+        speed: Speed,
+        count: Callable[[str, int], None],
+    ) -> None:
+        self.ctx = ctx
+        self.claim = claim
+        self.survey = survey
+        self.speed = speed
+        self.count = count
+        self.aim: Target = replace(survey.target, where=(), bounds=())
+        self.strict = claim.kind.startswith("plan")
+
+    def apply(self, group: Sequence[Batch]) -> None:
+        """One act on these batches of this location, from the second look to the outcome."""
+        started = monotonic()
+        self.claim.check(self.ctx)
+        present = self._read_again([item.key for batch in group for item in batch.items])
+        intended = self._intend(group, present)
+        if not intended:
+            return
+        self.claim.check(self.ctx)
+        outcomes, error = self._act(intended)
+        self.settle(intended, outcomes, temporary=not (error and error.permanent))
+        self.speed.learn(
+            sum(len(batch.items) for batch in group),
+            monotonic() - started,
+            self.ctx.pace.batch_seconds,
+        )
+        if error is not None:
+            raise error
+
+    def _read_again(self, keys: Sequence[str]) -> dict[str, Record]:
+        return {r.ref.key: r for r in self.survey.acting.recheck(self.aim, keys)}
+
+    def _intend(self, group: Sequence[Batch], present: Mapping[str, Record]) -> list[Batch]:
+        ctx, claim, system = self.ctx, self.claim, self.survey.system
+        intended: list[Batch] = []
+        with ctx.ledger.write() as tx:
+            claim.fence(ctx, tx)
+            if reason := frozen(tx):
+                raise Withheld(f"disposal is frozen: {reason}", hint="retention thaw resumes it")
+            at = ctx.clock.now()
+            looked = second_look(tx, self.survey, group, present, strict=self.strict)
+            for batch, fates in zip(group, looked, strict=True):
+                left = [(f.item, f.outcome, "") for f in fates if f.outcome]
+                go = tuple(f.item for f in fates if not f.outcome)
+                if left:
+                    evidence.done(ctx, tx, claim, batch, system, at, left)
+                    for _, outcome, _ in left:
+                        self.count(outcome, 1)
+                state = State.INTENDED if go else State.DROPPED
+                ready = replace(batch, items=go, state=state)
+                batches.save(tx, ready, at)
+                if go:
+                    records = [present[item.key] for item in go]
+                    self._before_disposal(tx, ready, records)
+                    evidence.intended(ctx, tx, claim, ready, system, at)
+                    intended.append(ready)
+        return intended
+
+    def _before_disposal(self, tx: Connection, batch: Batch, records: Sequence[Record]) -> None:
+        """What must survive the record: its end date for linked mail, and its suppression."""
+        ctx, survey = self.ctx, self.survey
+        links.remember(ctx, tx, survey.bundle, survey.location, records)
+        if not batch.how.suppress:
+            return
+        scope = survey.location.partition("/")[0]
+        wanted = {
+            subject
+            for record in records
+            for kind, hashes in survey.hashes(record).items()
+            if kind in batch.how.suppress
+            for subject in hashes
+        }
+        known = set(
+            tx.execute(
+                select(t.suppression.c.subject).where(
+                    t.suppression.c.scope == scope, t.suppression.c.subject.in_(wanted)
+                )
+            ).scalars()
+        )
+        fresh = sorted(wanted - known)
+        if fresh:
+            at = stamp(ctx.clock.now())
+            tx.execute(
+                insert(t.suppression),
+                [{"subject": s, "scope": scope, "added_at": at} for s in fresh],
+            )
+            ctx.log.append(
+                tx,
+                ctx.clock.now(),
+                "suppression.added",
+                actor=ctx.actor,
+                policy=batch.how.policy,
+                scope=scope,
+                count=len(fresh),
+                run=self.claim.run_id,
+            )
+
+    def _act(self, group: Sequence[Batch]) -> tuple[dict[str, Outcome], ConnectorError | None]:
+        """The remote act. Outcomes that came before a failure count; the rest is unknown."""
+        outcomes: dict[str, Outcome] = {}
+        try:
+            for outcome in self._remote(group):
+                outcomes[outcome.key] = outcome
+        except ConnectorError as error:
+            return outcomes, error
+        return outcomes, None
+
+    def _remote(self, group: Sequence[Batch]) -> Iterator[Outcome]:
+        connector, how = self.survey.acting, group[0].how
+        items = [item for batch in group for item in batch.items]
+        if how.action is Action.HAND_OVER and how.hand_over_to is not None:
+            folder = self.ctx.folder / how.hand_over_to / f"run-{self.claim.run_id}"
+            items = [
+                item
+                for batch in group
+                for item in hand_over.export(connector, self.aim, batch, folder)
+            ]
+        refs = [item.ref for item in items]
+        if not refs:
+            return
+        if how.action is Action.ANONYMISE and how.mask is not None:
+            yield from connector.mask(self.aim, refs, how.mask)
+        else:
+            yield from connector.erase(self.aim, refs)
+
+    def settle(
+        self,
+        group: Sequence[Batch],
+        outcomes: Mapping[str, Outcome],
+        *,
+        temporary: bool = True,
+    ) -> None:
+        """Write one outcome for every intent; where there is none, look first.
+
+        Raises ConnectorError when the look fails: the intents then stay open for the next try.
+        """
+        unknown = [
+            item
+            for batch in group
+            for item in batch.items
+            if (o := outcomes.get(item.key)) is None or o.result is Result.UNKNOWN
+        ]
+        looked = self._look(group[0], unknown, temporary=temporary) if unknown else {}
+        ctx, claim = self.ctx, self.claim
+        with ctx.ledger.write() as tx:
+            claim.fence(ctx, tx)
+            for batch in group:
+                results = [
+                    looked.get(item.key) or _said(outcomes[item.key]) for item in batch.items
+                ]
+                self._write_outcomes(tx, batch, results)
+
+    def _look(
+        self, batch: Batch, items: Sequence[Item], *, temporary: bool
+    ) -> dict[str, tuple[str, str]]:
+        seen = {r.ref.key: r for r in self.survey.looking.recheck(self.aim, [i.key for i in items])}
+        mask = batch.how.mask
+        left = (
+            (Result.FAILED_TEMPORARY, INTERRUPTED) if temporary else (Result.FAILED_PERMANENT, "")
+        )
+        return {
+            item.key: (Result.ALREADY_ABSENT, RECOVERED)
+            if (record := seen.get(item.key)) is None
+            else (Result.DISPOSED, RECOVERED)
+            if mask is not None and holds_already(record.fields, mask)
+            else left
+            for item in items
+        }
+
+    def _write_outcomes(
+        self, tx: Connection, batch: Batch, results: Sequence[tuple[str, str]]
+    ) -> None:
+        ctx, at = self.ctx, self.ctx.clock.now()
+        again: list[Item] = []
+        final: list[tuple[Item, str, str]] = []
+        for item, (result, code) in zip(batch.items, results, strict=True):
+            retry = result == Result.FAILED_TEMPORARY
+            if retry and batch.attempts + 1 < MOST_ATTEMPTS:
+                again.append(item)
+            else:
+                self.count(result, 1)
+            final.append((item, result, code))
+        batches.save(
+            tx, replace(batch, state=State.ACTED, results=tuple(r for _, r, _ in final)), at
+        )
+        evidence.done(ctx, tx, self.claim, batch, self.survey.system, at, final)
+        if again:
+            number = batches.next_number(tx, batch.run_id)
+            batches.add(
+                tx,
+                [
+                    replace(
+                        batch,
+                        no=number,
+                        items=tuple(again),
+                        state=State.PLANNED,
+                        results=(),
+                        attempts=batch.attempts + 1,
+                    )
+                ],
+            )
+
+
+def _said(outcome: Outcome) -> tuple[str, str]:
+    return str(outcome.result), outcome.code
+
+
+def next_group(
+    ctx: Context, claim: Claim, most: Callable[[str], int], speed: Speed, skip: Collection[str]
+) -> list[Batch]:
+    """The next batches that one act may take: one location, one way. Empty: nothing is left.
+
+    `most`: how many records one act of a location's system takes. A system that rewrites a whole
+    file for each act takes many batches at once; any other takes one, cut to what fits into
+    about two seconds. Locations in `skip` failed and wait.
+    """
+    with ctx.ledger.write() as tx:
+        claim.fence(ctx, tx)
+        taken = batches.take(tx, claim.run_id, State.PLANNED, 1, skip)
+        if not taken:
+            return []
+        first = taken[0]
+        room = most(first.location)
+        if room > batches.MOST:
+            wanted = batches.take(tx, claim.run_id, State.PLANNED, room // batches.MOST, skip)
+            return [
+                b for b in wanted if (b.location, b.how.key()) == (first.location, first.how.key())
+            ]
+        allowed = min(room, speed.allowed)
+        if len(first.items) > allowed:
+            head, tail = batches.split(first, allowed, batches.next_number(tx, claim.run_id))
+            batches.save(tx, head, ctx.clock.now())
+            batches.add(tx, [tail])
+            return [head]
+        return [first]
+
+
+def backoff(attempts: int) -> timedelta:
+    """How long a system that failed is left alone: 5 s, 10 s, … at most 5 minutes."""
+    return timedelta(seconds=min(300, 5 * 2 ** min(attempts, 6)))

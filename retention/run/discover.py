@@ -1,0 +1,189 @@
+"""Find everything and decide everything into the ledger, before the first act.
+
+Acting while paging skips records silently, so nothing is disposed of until the whole location
+has been read. A crash resumes at the saved cursor; the cursor is only ever saved together with
+the batches that it covers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from retention.connectors.base import Record, Ref
+from retention.decide.model import DISPOSALS, Action, Verdict
+from retention.ledger import tables as t
+from retention.run import batches
+from retention.run.batches import Gathering, How, Item
+from retention.run.claim import Claim
+from retention.run.context import Context
+from retention.run.evidence import FINDING
+from retention.run.survey import Judged, Survey
+
+CONTROLS = 3
+"""Kept records remembered per location: verification must still be able to read one."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What discovery learnt of one location; survives a crash as the `scan` row."""
+
+    scanned: int = 0
+    total: int | None = None
+    totals: Counter[str] = field(default_factory=Counter)
+    controls: list[Ref] = field(default_factory=list)
+    cursor: str | None = None
+
+
+def discover(
+    ctx: Context, claim: Claim, survey: Survey, policy: str, paused: Callable[[], None]
+) -> None:
+    """Read one location to its end. Raises ConnectorError, FenceLost, or what `paused` raises."""
+    found = _begin(ctx, claim, survey)
+    gathered: dict[str, Gathering] = {}
+    pseudonyms = ctx.log.pseudonymiser(survey.system, survey.location, ctx.clock.now())
+    for page in survey.pages(found.cursor):
+        _sort(page, policy, gathered, found, pseudonyms.of)
+        found.scanned += page.scanned
+        found.cursor = page.cursor
+        if sum(len(g.items) for g in gathered.values()) >= ctx.pace.batch_records:
+            _flush(ctx, claim, survey.location, gathered, found, state="reading")
+            paused()
+    _flush(ctx, claim, survey.location, gathered, found, state="read")
+
+
+def _sort(
+    page: Judged,
+    policy: str,
+    gathered: dict[str, Gathering],
+    found: Found,
+    pseudonym: Callable[[str], str],
+) -> None:
+    totals = found.totals
+    for record, verdict in zip(page.records, page.verdicts, strict=True):
+        action = verdict.action
+        if action in DISPOSALS and verdict.policy == policy:
+            how = How.of(verdict)
+            ref = record.ref
+            key = how.key()
+            if key not in gathered:
+                gathered[key] = Gathering(how)
+            gathered[key].add(
+                Item(ref.container, ref.key, ref.version, ref.trace, pseudonym(ref.key)), verdict
+            )
+            totals["due"] += 1
+        else:
+            _count_others(record, verdict, found)
+        totals["overdue"] += verdict.overdue_days > 0 and action is not Action.HELD
+        totals["oldest_overdue_days"] = max(totals["oldest_overdue_days"], verdict.overdue_days)
+
+
+def _count_others(record: Record, verdict: Verdict, found: Found) -> None:
+    action = verdict.action
+    if action in DISPOSALS:
+        # Another policy's run disposes of this one, under that policy's limits and approval.
+        found.totals["other_policy"] += 1
+        return
+    found.totals[str(action)] += 1
+    for finding in verdict.findings:
+        found.totals[FINDING + finding.partition(":")[0]] += 1
+    if action is Action.KEEP and len(found.controls) < CONTROLS:
+        found.controls.append(record.ref)
+
+
+def _begin(ctx: Context, claim: Claim, survey: Survey) -> Found:
+    with ctx.ledger.read() as tx:
+        row = tx.execute(_this(claim, survey.location)).first()
+    if row is not None and row.cursor is not None:
+        return Found(row.scanned, row.total, Counter(row.totals), _load(row.controls), row.cursor)
+    total = survey.total()
+    with ctx.ledger.write() as tx:
+        claim.fence(ctx, tx)
+        tx.execute(
+            delete(t.batch).where(
+                t.batch.c.run_id == claim.run_id, t.batch.c.location == survey.location
+            )
+        )
+        tx.execute(
+            delete(t.scan).where(
+                t.scan.c.run_id == claim.run_id, t.scan.c.location == survey.location
+            )
+        )
+        tx.execute(
+            insert(t.scan).values(
+                run_id=claim.run_id, location=survey.location, state="reading", total=total
+            )
+        )
+    return Found(total=total)
+
+
+def _flush(
+    ctx: Context,
+    claim: Claim,
+    location: str,
+    gathered: dict[str, Gathering],
+    found: Found,
+    *,
+    state: str,
+) -> None:
+    with ctx.ledger.write() as tx:
+        claim.fence(ctx, tx)
+        number = batches.next_number(tx, claim.run_id)
+        for gathering in gathered.values():
+            cut = gathering.batches(claim.run_id, number, location, ctx.pace.batch_records)
+            number += len(cut)
+            batches.add(tx, cut)
+        tx.execute(
+            update(t.scan)
+            .where(t.scan.c.run_id == claim.run_id, t.scan.c.location == location)
+            .values(
+                state=state,
+                cursor=found.cursor,
+                scanned=found.scanned,
+                totals=dict(found.totals),
+                controls=json.dumps(found.controls).encode(),
+            )
+        )
+    gathered.clear()
+
+
+def failed(ctx: Context, claim: Claim, location: str, error: str) -> None:
+    """A location that cannot be read: written down, the others go on."""
+    with ctx.ledger.write() as tx:
+        claim.fence(ctx, tx)
+        values = {"state": "failed", "error": error}
+        changed = tx.execute(
+            update(t.scan)
+            .where(t.scan.c.run_id == claim.run_id, t.scan.c.location == location)
+            .values(**values)
+        )
+        if changed.rowcount == 0:
+            tx.execute(insert(t.scan).values(run_id=claim.run_id, location=location, **values))
+        # What was found before the failure is not the whole: none of it is acted upon.
+        tx.execute(
+            delete(t.batch).where(
+                t.batch.c.run_id == claim.run_id,
+                t.batch.c.location == location,
+                t.batch.c.state == str(batches.State.PLANNED),
+            )
+        )
+
+
+def controls(tx: Connection, run_id: int, location: str) -> list[Ref]:
+    """Records of a location that were kept, so that a look can prove that it sees anything."""
+    row = tx.execute(
+        select(t.scan.c.controls).where(t.scan.c.run_id == run_id, t.scan.c.location == location)
+    ).first()
+    return _load(row.controls) if row else []
+
+
+def _load(text: bytes | None) -> list[Ref]:
+    return [Ref(*ref) for ref in json.loads(text)] if text else []
+
+
+def _this(claim: Claim, location: str):  # type: ignore[no-untyped-def]  # SQLAlchemy's Select is generic over its columns
+    return select(t.scan).where(t.scan.c.run_id == claim.run_id, t.scan.c.location == location)

@@ -1,0 +1,182 @@
+"""Starting points that lie in another cluster: who is a customer, and since when no more.
+
+A private temporary database on disk holds keyed hashes and dates only, so that a register of a
+million customers costs no memory; it goes with the process. Where the register has forgotten a
+person whose record we disposed of, the ledger's `start_memory` answers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time
+
+from sqlalchemy import Connection, insert, select, update
+
+from retention.connectors.base import Record, Value, When
+from retention.decide.model import LinkedStart
+from retention.ledger import tables as t
+from retention.ledger.store import instant, stamp
+from retention.policy.model import Bundle, LocationModel
+from retention.run.context import Context
+from retention.run.sessions import Sessions, target
+
+Link = tuple[str, str]
+"""(`cluster.date`, subject kind)."""
+_CHUNK = 400
+
+
+class Links:
+    """What the registers of other clusters say about people, read once per run."""
+
+    def __init__(self) -> None:
+        # An empty name is SQLite's private temporary database: on disk, deleted on close.
+        self._db = sqlite3.connect("", check_same_thread=False)
+        self._db.execute(
+            "CREATE TABLE link (source TEXT, kind TEXT, subject TEXT, active INTEGER, latest TEXT,"
+            " PRIMARY KEY (source, kind, subject)) WITHOUT ROWID"
+        )
+        self.read_at: datetime | None = None
+
+    def refresh(
+        self, ctx: Context, sessions: Sessions, bundle: Bundle, wanted: Iterable[Link]
+    ) -> None:
+        """Read the registers again. Raises ConnectorError: an unreadable one blocks the run."""
+        with self._db:
+            self._db.execute("DELETE FROM link")
+            for source, kind in sorted(set(wanted)):
+                self._read(ctx, sessions, bundle, source, kind)
+        self.read_at = ctx.clock.now()
+
+    def _read(
+        self, ctx: Context, sessions: Sessions, bundle: Bundle, source: str, kind: str
+    ) -> None:
+        cluster, _, name = source.partition(".")
+        for short, location in bundle.clusters[cluster].locations.items():
+            if kind not in location.subject or name not in location.dates:
+                continue
+            column = location.dates[name]
+            aim = target(
+                bundle,
+                f"{cluster}/{short}",
+                dates=(column,),
+                fields=location.subject_sources()[kind],
+            )
+            for page in sessions.acting(location.system).find(aim):
+                self._db.executemany(
+                    "INSERT INTO link VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                    " active = max(active, excluded.active), latest = max(latest, excluded.latest)",
+                    [
+                        (source, kind, subject, when is None, _text(when))
+                        for record in page.records
+                        for when in (record.dates.get(column),)
+                        for subject in subjects_of(ctx, record.fields, location, kind)
+                    ],
+                )
+
+    def of(
+        self, tx: Connection, wanted: Iterable[Link], hashes: Mapping[str, Iterable[str]]
+    ) -> dict[Link, LinkedStart]:
+        """For one record's people (kind → hashes): what each link says of them together."""
+        out: dict[Link, LinkedStart] = {}
+        for source, kind in wanted:
+            active, latest = False, ""
+            matched = False
+            for subject in hashes.get(kind, ()):
+                row = self._db.execute(
+                    "SELECT active, latest FROM link WHERE source = ? AND kind = ? AND subject = ?",
+                    (source, kind, subject),
+                ).fetchone()
+                if row is None:
+                    remembered = tx.execute(
+                        select(t.start_memory.c.latest).where(
+                            t.start_memory.c.source == source,
+                            t.start_memory.c.subject == subject,
+                        )
+                    ).scalar_one_or_none()
+                    row = (0, remembered) if remembered else None
+                if row is not None:
+                    matched = True
+                    active = active or bool(row[0])
+                    latest = max(latest, row[1])
+            out[source, kind] = LinkedStart(matched, active, instant(latest) if latest else None)
+        return out
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def links_into(bundle: Bundle, cluster: str) -> frozenset[Link]:
+    """The links of any policy that start in a date of this cluster."""
+    return frozenset(
+        (leaf.date, leaf.matched_on)
+        for policy in bundle.policies.values()
+        if policy.starting_point is not None
+        for leaf in policy.starting_point.leaves()
+        if leaf.date is not None
+        and leaf.matched_on is not None
+        and leaf.date.partition(".")[0] == cluster
+    )
+
+
+def remember(
+    ctx: Context,
+    tx: Connection,
+    bundle: Bundle,
+    location: str,
+    records: Iterable[Record],
+) -> None:
+    """Keep a disposed record's end date for the mail that still waits for it, by keyed hash."""
+    cluster = location.partition("/")[0]
+    model = bundle.location(location)
+    for source, kind in links_into(bundle, cluster):
+        column = model.dates.get(source.partition(".")[2])
+        if column is None or kind not in model.subject:
+            continue
+        for record in records:
+            when = record.dates.get(column)
+            if when is None:
+                continue
+            for subject in subjects_of(ctx, record.fields, model, kind):
+                _keep(tx, source, subject, _text(when))
+
+
+def _keep(tx: Connection, source: str, subject: str, latest: str) -> None:
+    same = (t.start_memory.c.source == source) & (t.start_memory.c.subject == subject)
+    before = tx.execute(select(t.start_memory.c.latest).where(same)).scalar_one_or_none()
+    if before is None:
+        tx.execute(insert(t.start_memory).values(source=source, subject=subject, latest=latest))
+    elif before < latest:
+        tx.execute(update(t.start_memory).where(same).values(latest=latest))
+
+
+def subjects_of(
+    ctx: Context, fields: Mapping[str, Value], location: LocationModel, kind: str
+) -> list[str]:
+    """Hashes of a record's subject keys of one kind."""
+    return [
+        ctx.hasher.subject(kind, text)
+        for source in location.subject_sources().get(kind, ())
+        for text in texts(fields.get(source))
+    ]
+
+
+def texts(value: Value) -> tuple[str, ...]:
+    """A field's value as the subject keys it holds: none, one, or several."""
+    if value is None or value == "":
+        return ()
+    if isinstance(value, tuple):
+        return tuple(v for v in value if v)
+    return (str(value),)
+
+
+def _text(when: When) -> str:
+    if when is None:
+        return ""
+    if isinstance(when, datetime):
+        return stamp(when)
+    if isinstance(when, date):
+        # A civil date has no instant; noon UTC is the same civil day in every zone of Europe
+        # and the Americas, and the later day elsewhere.
+        return stamp(datetime.combine(when, time(12), UTC))
+    raise TypeError(when)

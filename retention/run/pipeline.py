@@ -1,0 +1,421 @@
+"""One run from its claim to its evidence.
+
+recover open intents → read the registers that start periods → discover and decide all →
+limits → approval → apply batch by batch → verify → finish. Each step leaves the ledger in a state
+from which any process can go on; see docs/explanation/run-protocol.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import groupby
+
+from sqlalchemy import Connection, select
+
+from retention.decide.model import Moment
+from retention.errors import ConnectorError, CredentialsRefused, ExitCode, Withheld
+from retention.ledger import tables as t
+from retention.ledger.store import stamp
+from retention.policy.model import Approval
+from retention.run import batches, discover, evidence
+from retention.run.apply import Applier, Speed, backoff, frozen, next_group
+from retention.run.batches import Batch, State
+from retention.run.claim import Claim, RunState
+from retention.run.context import Context
+from retention.run.in_force import InForce
+from retention.run.limits import HISTORY, Size, exceeded
+from retention.run.links import Links
+from retention.run.sessions import Sessions
+from retention.run.survey import Survey
+from retention.run.verify import CHUNK, verify
+
+
+class Paused(Exception):  # noqa: N818  # no error: a request that was met
+    """The process was asked to end: the batch at hand is finished, the run is given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a run, or one slice of it, ended. `problems` name locations and causes, no records."""
+
+    run_id: int
+    policy: str
+    state: RunState
+    counts: Mapping[str, int]
+    problems: tuple[str, ...] = ()
+    exit_code: ExitCode = ExitCode.OK
+
+
+@dataclass(slots=True)
+class Run:
+    """One claimed run. `moment` gives now and each policy's next firing; `stop` asks to pause."""
+
+    ctx: Context
+    in_force: InForce
+    claim: Claim
+    moment: Callable[[], Moment]
+    stop: Callable[[], bool] = lambda: False
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: dict[str, ConnectorError] = field(default_factory=dict)
+    _surveys: dict[str, Survey] = field(default_factory=dict)
+    _links: Links = field(default_factory=Links)
+    _speed: Speed = field(default_factory=lambda: Speed(batches.MOST))
+
+    def work(self) -> Report:
+        """Go on with the run until it is finished, waits, or is paused.
+
+        Raises FenceLost when another process took it over, AuditUnwritable when the log cannot
+        be trusted, LedgerUnreachable; connector failures become part of the report.
+        """
+        self.ctx.log.check(self.ctx.clock.now())
+        bundle = self.in_force.bundle_of(self.claim.policy)
+        with self._closing(), Sessions(self.ctx, bundle) as sessions:
+            try:
+                self._load_counts()
+                self._recover(sessions)
+                if self.claim.state in (RunState.PENDING, RunState.DISCOVERING):
+                    self._discover(sessions)
+                    if report := self._halted():
+                        return report
+                self._apply(sessions)
+                self._verify(sessions)
+                return self._finish()
+            except Paused:
+                self.claim.release(self.ctx)
+                return self._report(self.claim.state)
+            except Withheld as held:
+                soon = self.ctx.clock.now() + timedelta(seconds=20)
+                self.claim.release(self.ctx, not_before=soon, note=held.message)
+                return self._report(self.claim.state, ExitCode.WITHHELD, held.message)
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def _recover(self, sessions: Sessions) -> None:
+        """Resolve open intents first: look whether each act happened."""
+        with self.ctx.ledger.read() as tx:
+            pending = batches.take(tx, self.claim.run_id, State.INTENDED, 1_000_000)
+        for location, group in groupby(pending, key=lambda b: b.location):
+            try:
+                self._applier(sessions, location).settle(list(group), {})
+            except ConnectorError as error:
+                self._problem(sessions, location, error)
+
+    def _discover(self, sessions: Sessions) -> None:
+        self._enter(RunState.DISCOVERING)
+        for location in self._locations():
+            with self.ctx.ledger.read() as tx:
+                done = tx.execute(
+                    select(t.scan.c.state).where(
+                        t.scan.c.run_id == self.claim.run_id, t.scan.c.location == location
+                    )
+                ).scalar_one_or_none()
+            if done == "read":
+                continue
+            self._pause()
+            try:
+                survey = self._survey(sessions, location)
+                discover.discover(self.ctx, self.claim, survey, self.claim.policy, self._pause)
+            except ConnectorError as error:
+                self._problem(sessions, location, error)
+                if self._give_up(error):
+                    discover.failed(self.ctx, self.claim, location, str(error))
+        self._sum_up()
+
+    def _halted(self) -> Report | None:
+        """Limits over the whole plan, then approval, before the first act."""
+        if self._may_retry():
+            return self._later()
+        sizes, history = self._sizes(), self._history()
+        policy = self.in_force.policy(self.claim.policy)
+        organisation = self.in_force.bundle_of(self.claim.policy).organisation
+        broken = exceeded(policy.limits, organisation.limits, sizes, history)
+        due = sum(size.due for size in sizes.values())
+        if broken and not self.claim.kind.startswith("plan"):
+            return self._stopped(broken)
+        with self.ctx.ledger.write() as tx:
+            self.claim.fence(self.ctx, tx, counts=dict(self.counts))
+            evidence.planned(self.ctx, tx, self.claim, self.counts)
+        if policy.approval is Approval.EACH_RUN and due and self.claim.approved_by is None:
+            self._enter(RunState.WAITING)
+            self.claim.release(self.ctx, note="waits for approval")
+            return self._report(
+                RunState.WAITING,
+                ExitCode.WITHHELD,
+                f"{due} records are due and wait for approval:"
+                f" retention approve {self.claim.policy}",
+            )
+        self._enter(RunState.APPLYING)
+        return None
+
+    def _apply(self, sessions: Sessions) -> None:
+        if self.claim.state is RunState.VERIFYING:
+            return
+        with self.ctx.ledger.read() as tx:
+            if reason := frozen(tx):
+                raise Withheld(f"disposal is frozen: {reason}", hint="retention thaw resumes it")
+        while True:
+            self._pause()
+            group = next_group(
+                self.ctx,
+                self.claim,
+                lambda location: self._survey(sessions, location).acting.describe().max_batch,
+                self._speed,
+                self.problems,
+            )
+            if not group:
+                break
+            location = group[0].location
+            try:
+                self._refresh_links(sessions)
+                self._applier(sessions, location).apply(group)
+            except ConnectorError as error:
+                self._problem(sessions, location, error)
+
+    def _verify(self, sessions: Sessions) -> None:
+        if self.claim.state is not RunState.VERIFYING and not self.problems:
+            self._enter(RunState.VERIFYING)
+        while group := self._acted():
+            self._pause()
+            verify(
+                self.ctx,
+                self.claim,
+                self._survey(sessions, group[0].location),
+                group,
+                self._count,
+            )
+
+    def _acted(self) -> list[Batch]:
+        """The next batches to verify: one location, one way."""
+        with self.ctx.ledger.read() as tx:
+            acted = batches.take(tx, self.claim.run_id, State.ACTED, CHUNK)
+        same = [b for b in acted if b.location == acted[0].location]
+        return [b for b in same if b.how.key() == same[0].how.key()]
+
+    def _finish(self) -> Report:
+        if self._may_retry():
+            return self._later()
+        left = self._give_up_rest()
+        if left:
+            self.counts["failed_temporary"] += left
+        state, code = self._verdict()
+        with self.ctx.ledger.write() as tx:
+            at = self.ctx.clock.now()
+            self.claim.fence(
+                self.ctx,
+                tx,
+                state=str(state),
+                finished_at=stamp(at),
+                counts=dict(self.counts),
+                note="; ".join(sorted(str(e) for e in self.problems.values())),
+            )
+            batches.blank(tx, self.claim.run_id)
+            evidence.finished(self.ctx, tx, self.claim, self.counts, str(state))
+            self._alarms(tx, state)
+            self.claim.let_go(tx)
+        self.ctx.log.checkpoint(self.ctx.clock.now())
+        return self._report(state, code)
+
+    # --- what the steps lean on -----------------------------------------------------------------
+
+    def _locations(self) -> tuple[str, ...]:
+        bundle = self.in_force.bundle_of(self.claim.policy)
+        return bundle.locations_of(bundle.policies[self.claim.policy])
+
+    def _survey(self, sessions: Sessions, location: str) -> Survey:
+        if location not in self._surveys:
+            survey = Survey(
+                self.ctx,
+                sessions,
+                self.in_force.rules(),
+                self.in_force.bundle_of(self.claim.policy),
+                location,
+                policy=self.claim.policy,
+                moment=self.moment,
+                links=self._links,
+            )
+            self._surveys[location] = survey
+            if survey.decider.links and self._links.read_at is None:
+                self._links.refresh(self.ctx, sessions, survey.bundle, self._wanted_links(sessions))
+        return self._surveys[location]
+
+    def _wanted_links(self, sessions: Sessions) -> set[tuple[str, str]]:
+        return {
+            link
+            for location in self._locations()
+            for link in self._survey(sessions, location).decider.links
+        }
+
+    def _refresh_links(self, sessions: Sessions) -> None:
+        """A register read long ago may not know who came back as a customer since."""
+        read_at = self._links.read_at
+        if read_at and self.ctx.clock.now() - read_at > self.ctx.pace.links_fresh:
+            bundle = self.in_force.bundle_of(self.claim.policy)
+            self._links.refresh(self.ctx, sessions, bundle, self._wanted_links(sessions))
+
+    def _applier(self, sessions: Sessions, location: str) -> Applier:
+        survey = self._survey(sessions, location)
+        return Applier(self.ctx, self.claim, survey, self._speed, self._count)
+
+    def _count(self, name: str, number: int) -> None:
+        self.counts[name] += number
+
+    def _pause(self) -> None:
+        if self.stop():
+            raise Paused
+
+    def _enter(self, state: RunState) -> None:
+        with self.ctx.ledger.write() as tx:
+            self.claim.fence(self.ctx, tx, state=str(state), counts=dict(self.counts))
+        self.claim.state = state
+
+    def _problem(self, sessions: Sessions, location: str, error: ConnectorError) -> None:
+        """Remember the first failure of a location and start its system's next try afresh."""
+        self.problems.setdefault(location, error)
+        survey = self._surveys.pop(location, None)
+        system = survey.system if survey else self._system_of(location)
+        sessions.drop(system)
+
+    def _system_of(self, location: str) -> str:
+        return self.in_force.bundle_of(self.claim.policy).location(location).system
+
+    def _give_up(self, error: ConnectorError) -> bool:
+        """Whether trying again later is no use, or no longer allowed by the retry window."""
+        waited = self.ctx.clock.now() - self.claim.created_at
+        return error.permanent or waited >= self.ctx.pace.retry_window
+
+    def _may_retry(self) -> bool:
+        return any(not self._give_up(error) for error in self.problems.values())
+
+    def _later(self) -> Report:
+        again = self.ctx.clock.now() + backoff(self.claim.attempts)
+        note = "; ".join(sorted(str(e) for e in self.problems.values()))
+        with self.ctx.ledger.write() as tx:
+            self.claim.fence(self.ctx, tx, counts=dict(self.counts))
+        self.claim.release(self.ctx, not_before=again, note=note)
+        return self._report(self.claim.state, ExitCode.UNVERIFIED)
+
+    def _give_up_rest(self) -> int:
+        """Planned records that no try reached: dropped, and counted as failed. Returns how many."""
+        number = 0
+        while True:
+            with self.ctx.ledger.write() as tx:
+                self.claim.fence(self.ctx, tx)
+                left = batches.take(tx, self.claim.run_id, State.PLANNED, 100)
+                for batch in left:
+                    number += len(batch.items)
+                    batches.drop(tx, batch)
+            if not left:
+                return number
+
+    def _load_counts(self) -> None:
+        with self.ctx.ledger.read() as tx:
+            self.counts.update(
+                tx.execute(
+                    select(t.run.c.counts).where(t.run.c.id == self.claim.run_id)
+                ).scalar_one()
+            )
+
+    def _sum_up(self) -> None:
+        """Totals of all locations' discovery."""
+        with self.ctx.ledger.read() as tx:
+            rows = tx.execute(select(t.scan).where(t.scan.c.run_id == self.claim.run_id)).all()
+        for row in rows:
+            self.counts["scanned"] += row.scanned
+            for name, number in row.totals.items():
+                if name == "oldest_overdue_days":
+                    self.counts[name] = max(self.counts[name], number)
+                else:
+                    self.counts[name] += number
+
+    def _sizes(self) -> dict[str, Size]:
+        with self.ctx.ledger.read() as tx:
+            rows = tx.execute(select(t.scan).where(t.scan.c.run_id == self.claim.run_id)).all()
+        return {
+            row.location: Size(row.totals.get("due", 0), row.scanned, row.total) for row in rows
+        }
+
+    def _history(self) -> list[int]:
+        """Records disposed of by this policy's last finished runs, newest first."""
+        with self.ctx.ledger.read() as tx:
+            rows = tx.execute(
+                select(t.run.c.counts)
+                .where(
+                    t.run.c.policy == self.claim.policy,
+                    t.run.c.state == str(RunState.DONE),
+                    t.run.c.id != self.claim.run_id,
+                )
+                .order_by(t.run.c.finished_at.desc())
+                .limit(HISTORY)
+            ).scalars()
+        return [counts.get("disposed", 0) for counts in rows]
+
+    def _stopped(self, reasons: list[str]) -> Report:
+        with self.ctx.ledger.write() as tx:
+            at = self.ctx.clock.now()
+            self.claim.fence(
+                self.ctx,
+                tx,
+                state=str(RunState.STOPPED),
+                finished_at=stamp(at),
+                counts=dict(self.counts),
+                note="; ".join(reasons),
+            )
+            batches.blank(tx, self.claim.run_id)
+            evidence.stopped(self.ctx, tx, self.claim, self.counts, reasons)
+            evidence.alarm(self.ctx, tx, self.claim.policy, "limit", "; ".join(reasons))
+            self.claim.let_go(tx)
+        self.ctx.log.checkpoint(self.ctx.clock.now())
+        return self._report(RunState.STOPPED, ExitCode.LIMIT, *reasons)
+
+    def _verdict(self) -> tuple[RunState, ExitCode]:
+        """How a finished run ended, and the exit code that says so."""
+        counts = self.counts
+        unclean = sum(
+            counts[name]
+            for name in ("still_there", "unknown", "failed_temporary", "failed_permanent")
+        )
+        if any(isinstance(e, CredentialsRefused) for e in self.problems.values()):
+            return RunState.PARTIAL, ExitCode.REFUSED
+        if self.problems or unclean:
+            return RunState.PARTIAL, ExitCode.UNVERIFIED
+        if self.claim.kind.startswith("plan") and (counts["changed"] or counts["already_absent"]):
+            return RunState.DONE, ExitCode.STALE
+        return RunState.DONE, ExitCode.OK
+
+    def _alarms(self, tx: Connection, state: RunState) -> None:
+        ctx, policy, counts = self.ctx, self.claim.policy, self.counts
+        evidence.clear_alarms(ctx, tx, policy, ("limit", "missed"))
+        for kind, number in (
+            ("still-there", counts["still_there"]),
+            ("unverified", counts["unknown"]),
+        ):
+            if number:
+                evidence.alarm(ctx, tx, policy, kind, f"{number} records")
+            else:
+                evidence.clear_alarms(ctx, tx, policy, (kind,))
+        if state is RunState.PARTIAL:
+            causes = "; ".join(sorted({e.code for e in self.problems.values()}))
+            evidence.alarm(ctx, tx, policy, "partial", causes or "some records failed")
+        else:
+            evidence.clear_alarms(ctx, tx, policy, ("partial",))
+
+    def _report(self, state: RunState, code: ExitCode = ExitCode.OK, *notes: str) -> Report:
+        return Report(
+            self.claim.run_id,
+            self.claim.policy,
+            state,
+            dict(self.counts),
+            (*notes, *sorted(str(e) for e in self.problems.values())),
+            code,
+        )
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._links.close()

@@ -1,0 +1,216 @@
+"""Reading a location and judging every record of it; the same for plans, runs and second looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from retention.connectors.base import Bound, Connector, Record, Target
+from retention.decide.decider import Decider
+from retention.decide.model import (
+    NOBODY,
+    Action,
+    Hold,
+    Moment,
+    Rules,
+    SubjectState,
+    Verdict,
+)
+from retention.policy.model import Bundle
+from retention.run.context import Context
+from retention.run.links import Links, texts
+from retention.run.sessions import Sessions, settings_of, target
+from retention.subjects.state import Events, active_holds, any_events, events_of
+
+ALREADY_MASKED = "already-anonymised"
+
+
+class Judged(NamedTuple):
+    """A page of a location with the fate of each of its records."""
+
+    records: Sequence[Record]
+    verdicts: Sequence[Verdict]
+    cursor: str
+    scanned: int
+
+
+class Survey:
+    """One location as seen through the policies: what to read of it, and what becomes of it.
+
+    `policy`: the one whose disposal is wanted; its dates are pushed down to the system. None:
+    every record is read (plans with `--all`, registers).
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        sessions: Sessions,
+        rules: Rules,
+        bundle: Bundle,
+        location: str,
+        *,
+        policy: str | None,
+        moment: Callable[[], Moment],
+        links: Links,
+    ) -> None:
+        self.ctx = ctx
+        self.bundle = bundle
+        self.location = location
+        self.model = bundle.location(location)
+        self.system = self.model.system
+        self.sessions = sessions
+        self.links = links
+        self.moment = moment
+        self.policy = policy
+        self.claims = _claims(sessions, rules, bundle, self.system)
+        self.decider = Decider(rules, self.system, location, self.claims)
+        self.target = self._target(bounded=policy is not None)
+
+    def _target(self, *, bounded: bool) -> Target:
+        decider = self.decider
+        masked = {
+            self.model.source(name)
+            for policy in self.bundle.policies.values()
+            for name in (*(policy.then.anonymise or ()), *policy.fields)
+        }
+        bounds: tuple[Bound, ...] = ()
+        where: tuple[tuple[str, str, object], ...] = ()
+        if bounded and self.policy is not None:
+            bounds = tuple(Bound(*b) for b in decider.bounds(self.policy, self.moment()))
+            where = decider.conditions(self.policy)
+        return target(
+            self.bundle,
+            self.location,
+            dates=decider.dates,
+            fields=tuple(dict.fromkeys((*decider.fields, *sorted(masked)))),
+            where=where,
+            bounds=bounds,
+        )
+
+    def total(self) -> int | None:
+        """Records of the location in all, if the system can tell cheaply."""
+        return self.acting.count(target(self.bundle, self.location))
+
+    @property
+    def acting(self) -> Connector:
+        """The session that discovers and acts."""
+        return self.sessions.acting(self.system)
+
+    @property
+    def looking(self) -> Connector:
+        """The other session, that only looks."""
+        return self.sessions.looking(self.system)
+
+    def pages(self, cursor: str | None = None) -> Iterator[Judged]:
+        """Every record that may matter, page by page, judged as of now."""
+        for page in self.acting.find(self.target, cursor):
+            with self.ctx.ledger.read() as tx:
+                verdicts = self.judge(tx, page.records)
+            yield Judged(page.records, verdicts, page.cursor, page.scanned)
+
+    def judge(self, tx: Connection, records: Sequence[Record]) -> list[Verdict]:
+        """The fate of these records, with holds and people as this transaction sees them."""
+        holds = active_holds(tx, self.moment().now)
+        state = self._states(tx, records, holds)
+        moment = self.moment()
+        decide = self.decider.decide
+        by_record = any(hold.record for hold in holds)
+        verdicts = []
+        for record in records:
+            ref = record.ref
+            verdict = decide(
+                ref.container,
+                record.dates,
+                record.fields,
+                state(record),
+                holds,
+                self._held_name(ref.container, ref.key, holds) if by_record else "",
+                moment,
+            )
+            if verdict.mask is not None and holds_already(record.fields, verdict.mask):
+                verdict = replace(
+                    verdict,
+                    action=Action.KEEP,
+                    overdue_days=0,
+                    because=(*verdict.because, ALREADY_MASKED),
+                )
+            verdicts.append(verdict)
+        return verdicts
+
+    def _held_name(self, container: str, key: str, holds: Sequence[Hold]) -> str:
+        """The name under which a hold on this single record was set, through any location."""
+        wanted = {hold.record for hold in holds if hold.record}
+        for name, containers in self.claims.items():
+            if container in containers:
+                mark = self.ctx.hasher.record(self.system, name, key)
+                if mark in wanted:
+                    return mark
+        return ""
+
+    def _states(
+        self, tx: Connection, records: Sequence[Record], holds: Sequence[Hold]
+    ) -> Callable[[Record], SubjectState]:
+        """What is known of each record's people; nothing is looked up where nothing can matter."""
+        decider = self.decider
+        events = any_events(tx)
+        if not (events or decider.links or any(hold.subject for hold in holds)):
+            return lambda _record: NOBODY
+        hashed = {r.ref.key: self.hashes(r) for r in records}
+        known = (
+            events_of(tx, {h for kinds in hashed.values() for hs in kinds.values() for h in hs})
+            if events
+            else Events({})
+        )
+
+        def state(record: Record) -> SubjectState:
+            kinds = hashed[record.ref.key]
+            found = known.state(h for hs in kinds.values() for h in hs)
+            if not decider.links:
+                return found
+            return replace(found, linked=self.links.of(tx, decider.links, kinds))
+
+        return state
+
+    def hashes(self, record: Record) -> dict[str, list[str]]:
+        """Kind → keyed hashes of the record's people, as every claiming location names them."""
+        out: dict[str, list[str]] = {}
+        for kind, value in self.decider.subjects(record.fields):
+            out.setdefault(kind, []).extend(
+                self.ctx.hasher.subject(kind, text) for text in texts(value)
+            )
+        return out
+
+
+def _claims(
+    sessions: Sessions, rules: Rules, bundle: Bundle, system: str
+) -> dict[str, frozenset[str]]:
+    """Every location of this system and the containers it covers now.
+
+    Raises ConnectorError where one cannot be told: a location that protects records here must
+    not be overlooked because a folder was renamed.
+    """
+    out: dict[str, frozenset[str]] = {}
+    for source in (bundle, rules.bundle, *(b for _, b in rules.approved.values())):
+        if system not in source.systems or source.systems[system] != bundle.systems[system]:
+            continue
+        for name, model in source.locations().items():
+            if model.system == system and name not in out:
+                aim = Target(name=name, settings=settings_of(source, name))
+                out[name] = frozenset(sessions.acting(system).containers(aim))
+    return out
+
+
+def holds_already(fields: Mapping[str, object], mask: Mapping[str, object]) -> bool:
+    """Whether a record already shows what masking would write."""
+    missing = object()
+    return all(
+        fields.get(source, missing) in (value, _as_empty(value)) for source, value in mask.items()
+    )
+
+
+def _as_empty(value: object) -> object:
+    # A spreadsheet has no null: an emptied cell reads as an empty text.
+    return "" if value is None else value

@@ -1,0 +1,100 @@
+"""Looking again, on another session and by another route than the act's own answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from retention.connectors.base import Level, Proof, Ref, Result
+from retention.errors import ConnectorError
+from retention.run import batches, discover, evidence
+from retention.run.batches import Batch, Item, State
+from retention.run.claim import Claim
+from retention.run.context import Context
+from retention.run.survey import Survey
+
+CHUNK = 10
+"""Batches looked at in one call: a look that walks through folders is paid once for all."""
+
+OUTCOMES = {
+    Level.GONE: "verified",
+    Level.CLEAN: "verified",
+    Level.ATTESTED: "verified",
+    Level.BIN: "pending_vendor",
+    Level.VENDOR: "pending_vendor",
+    Level.PRESENT: "still_there",
+    Level.MARKED: "still_there",
+    Level.UNKNOWN: "unknown",
+}
+_GONE_RESULTS = {Result.DISPOSED, Result.ALREADY_ABSENT}
+
+
+def verify(
+    ctx: Context,
+    claim: Claim,
+    survey: Survey,
+    group: Sequence[Batch],
+    count: Callable[[str, int], None],
+) -> None:
+    """Prove or disprove every disposal of these batches (one location, one way).
+
+    A look that fails proves nothing: its records are `unknown`, never gone. Raises FenceLost.
+    """
+    wanted = [
+        item for batch in group for item, result in _results(batch) if result in _GONE_RESULTS
+    ]
+    proofs = _look(ctx, claim, survey, group[0], wanted)
+    with ctx.ledger.write() as tx:
+        claim.fence(ctx, tx)
+        at = ctx.clock.now()
+        for batch in group:
+            found = [
+                (item, OUTCOMES[proof.level], str(proof.level), proof.how)
+                for item, result in _results(batch)
+                if result in _GONE_RESULTS
+                for proof in (proofs.get(item.key) or Proof(item.key, Level.UNKNOWN, "no answer"),)
+            ]
+            for _, outcome, _, _ in found:
+                count(outcome, 1)
+            batches.save(
+                tx,
+                replace(
+                    batch, state=State.VERIFIED, levels=tuple(level for _, _, level, _ in found)
+                ),
+                at,
+            )
+            evidence.verified(ctx, tx, claim, batch, survey.system, at, found)
+
+
+def _results(batch: Batch) -> list[tuple[Item, str]]:
+    return list(zip(batch.items, batch.results, strict=True))
+
+
+def _look(
+    ctx: Context, claim: Claim, survey: Survey, batch: Batch, items: Sequence[Item]
+) -> dict[str, Proof]:
+    if not items:
+        return {}
+    aim = replace(survey.target, where=(), bounds=())
+    refs = [item.ref for item in items]
+    try:
+        control, lost = _control(ctx, claim, survey)
+        if lost:
+            return {}
+        proofs = {p.key: p for p in survey.looking.verify(aim, refs, control, batch.how.mask)}
+    except ConnectorError:
+        return {}
+    return proofs
+
+
+def _control(ctx: Context, claim: Claim, survey: Survey) -> tuple[Ref | None, bool]:
+    """A record that must be readable, and whether all that we knew of can no longer be read."""
+    with ctx.ledger.read() as tx:
+        known = discover.controls(tx, claim.run_id, survey.location)
+    if not known:
+        return None, False
+    aim = replace(survey.target, where=(), bounds=())
+    for ref in known:
+        for record in survey.acting.recheck(aim, [ref.key]):
+            return record.ref, False
+    return None, True

@@ -1,0 +1,1 @@
+"""People: their keys as keyed hashes, and what happened to them."""
