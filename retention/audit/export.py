@@ -52,7 +52,8 @@ and the signature (Ed25519) over its first three lines, with OpenSSL 3:
     sed -n 5p checkpoint | cut -d' ' -f3 | base64 -d | tail -c 64 > signature.tmp
     printf '\\060\\052\\060\\005\\006\\003\\053\\145\\160\\003\\041\\000' > key.tmp
     tail -n 1 log.vkey | cut -d+ -f3- | base64 -d | tail -c 32 >> key.tmp
-    openssl pkeyutl -verify -pubin -keyform DER -inkey key.tmp -rawin -in body.tmp -sigfile signature.tmp
+    openssl pkeyutl -verify -pubin -keyform DER -inkey key.tmp -rawin \\
+        -in body.tmp -sigfile signature.tmp
 
 Other tools that read these formats: sumdb/note and sumdb/tlog of Go, and verifiers for C2SP
 checkpoints. Pseudonyms are the first 16 bytes, base64url without padding, of HMAC-SHA-256 with

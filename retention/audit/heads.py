@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, text, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
 
 from retention.audit.checkpoint import NoteError, VerifierKey
 from retention.audit.tree import Frontier
@@ -27,10 +28,10 @@ class Head:
     frontier: Frontier
     vkeys: tuple[VerifierKey, ...]
     pseudonym_check: str
-    closed: bool
-    dropped: bool
-    verified_size: int
-    verified_at: str | None
+    closed: bool = False
+    dropped: bool = False
+    verified_size: int = 0
+    verified_at: str | None = None
 
     @property
     def size(self) -> int:
@@ -49,6 +50,14 @@ class Stored:
     at: str
     note: str
     frontier_bytes: bytes
+
+
+def raw(value: object) -> bytes:
+    """A stored blob. SQLite hands back text where somebody edited the row with text functions;
+    whether that is still the same line is for the hashes to say."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    return bytes(value) if isinstance(value, bytes | memoryview) else b""
 
 
 def lock(tx: Connection, origin: str) -> None:
@@ -71,11 +80,8 @@ def every(tx: Connection, origin: str) -> list[Head]:
         .where(audit_head.c.log.startswith(f"{origin}/", autoescape=True))
         .order_by(audit_head.c.log)
     )
-    return [
-        _head(row)
-        for row in rows
-        if row.log[: len(origin) + 1] == f"{origin}/" and row.log[len(origin) + 1 :].isdigit()
-    ]
+    found = [_head(row) for row in rows]
+    return [h for h in found if h.log[:-4] == f"{origin}/" and h.log[-4:].isdigit()]
 
 
 def create(tx: Connection, log: str, vkey: VerifierKey, pseudonym_check: str, at: datetime) -> Head:
@@ -91,7 +97,7 @@ def create(tx: Connection, log: str, vkey: VerifierKey, pseudonym_check: str, at
             verified_size=0,
         )
     )
-    return Head(log, Frontier(), (vkey,), pseudonym_check, False, False, 0, None)
+    return Head(log, Frontier(), (vkey,), pseudonym_check)
 
 
 def advance(tx: Connection, head: Head, rows: Sequence[dict[str, object]], after: Frontier) -> None:
@@ -120,7 +126,7 @@ def checkpoint_at(tx: Connection, log: str, size: int) -> Stored | None:
         .order_by(audit_checkpoint.c.size.desc())
         .limit(1)
     ).first()
-    return Stored(row.size, row.at, row.note, row.frontier) if row else None
+    return Stored(row.size, row.at, str(row.note), raw(row.frontier)) if row else None
 
 
 def checkpoints(ledger: Ledger, log: str, after: int = -1) -> Iterator[Stored]:
@@ -135,7 +141,7 @@ def checkpoints(ledger: Ledger, log: str, after: int = -1) -> Iterator[Stored]:
             ).all()
         if not rows:
             return
-        yield from (Stored(row.size, row.at, row.note, row.frontier) for row in rows)
+        yield from (Stored(row.size, row.at, str(row.note), raw(row.frontier)) for row in rows)
         after = rows[-1].size
 
 
@@ -164,7 +170,7 @@ def lines_in(tx: Connection, log: str, start: int, end: int) -> Iterator[list[tu
         ).all()
         if not found:
             return
-        chunk = [(row.seq, bytes(row.line)) for row in found]
+        chunk = [(row.seq, raw(row.line)) for row in found]
         yield chunk
         start = chunk[-1][0] + 1
         average = max(1, sum(len(line) for _, line in chunk) // len(chunk))
@@ -181,20 +187,32 @@ def drop_entries(tx: Connection, log: str, last: int) -> None:
     )
 
 
-def _head(row: Row[tuple[object, ...]]) -> Head:
-    values = row._mapping
+def count_beyond(tx: Connection, log: str) -> int:
+    """Rows of entries behind the end of a log, by one statement: others may be appending."""
+    end = select(audit_head.c.size).where(audit_head.c.log == log).scalar_subquery()
+    return int(
+        tx.execute(
+            select(func.count())
+            .select_from(audit_entry)
+            .where(audit_entry.c.log == log, audit_entry.c.seq >= end)
+        ).scalar_one()
+    )
+
+
+def _head(row: Row[Any]) -> Head:
     try:
-        frontier = Frontier.from_bytes(values["size"], bytes(values["frontier"]))
-        vkeys = tuple(VerifierKey.parse(line) for line in values["vkeys"].splitlines())
-    except (NoteError, ValueError):
-        raise AuditUnwritable("the audit log's head is damaged", place=values["log"]) from None
+        frontier = Frontier.from_bytes(row.size, raw(row.frontier))
+        vkeys = tuple(VerifierKey.parse(line) for line in row.vkeys.splitlines())
+    except (NoteError, ValueError, TypeError, AttributeError):
+        # SQLite keeps whatever an editor wrote into a column, of any type.
+        raise AuditUnwritable("the audit log's head is damaged", place=row.log) from None
     return Head(
-        values["log"],
+        row.log,
         frontier,
         vkeys,
-        values["pseudonym_check"],
-        values["closed_at"] is not None,
-        values["dropped_at"] is not None,
-        values["verified_size"],
-        values["verified_at"],
+        row.pseudonym_check,
+        closed=row.closed_at is not None,
+        dropped=row.dropped_at is not None,
+        verified_size=row.verified_size,
+        verified_at=row.verified_at,
     )

@@ -13,7 +13,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -117,10 +117,8 @@ class KeyFolder:
                 file.write(f"{encode(secrets.token_bytes(_KEY_SIZE))}\n".encode())
                 file.flush()
                 os.fsync(file.fileno())
-            try:
+            with suppress(FileExistsError):
                 os.link(draft, path)
-            except FileExistsError:
-                pass
             self._sync()
         finally:
             draft.unlink(missing_ok=True)

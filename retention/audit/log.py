@@ -135,8 +135,8 @@ class AuditLog:
         found, problems = self.logs(), Problems()
         if not found:
             return Integrity(self._writer.name(at), 0, encode(EMPTY_ROOT), 0, stamp(at))
-        for head in found if full else found[-1:]:
-            examine(self.ledger, head, problems, full=full)
+        for log in found if full else found[-1:]:
+            head = examine(self.ledger, log.log, problems, full=full).head
         if problems:
             first, *others = problems.sentences()
             raise AuditUnwritable(
@@ -144,13 +144,11 @@ class AuditLog:
                 + (f" (and {len(others)} more)" if others else ""),
                 hint="nothing is disposed of until `retention audit verify` finds no problem",
             )
-        newest = found[-1]
         with self.ledger.write() as tx:
-            last = heads.checkpoint_at(tx, newest.log, newest.size)
+            last = heads.checkpoint_at(tx, head.log, head.size)
             sealed = last.size if last else 0
-            heads.amend(tx, newest.log, verified_size=sealed, verified_at=stamp(at))
-        root = encode(newest.frontier.root())
-        return Integrity(newest.log, newest.size, root, sealed, stamp(at))
+            heads.amend(tx, head.log, verified_size=sealed, verified_at=stamp(at))
+        return Integrity(head.log, head.size, encode(head.frontier.root()), sealed, stamp(at))
 
     def standing(self) -> Integrity | None:
         """What the last check left: for showing, never for deciding. None before the first."""
@@ -186,7 +184,7 @@ class AuditLog:
             raise UsageError(f"{type!r} is not a type of entry")
         column = audit_entry.c
         wanted = select(column.log, column.seq, column.line).order_by(column.log, column.seq)
-        wanted = wanted.where(column.log.startswith(f"{self.origin}/", autoescape=True))
+        wanted = wanted.where(column.log.in_([head.log for head in self.logs()]))
         if type is not None:
             family = type.endswith(".*")
             wanted = wanted.where(
@@ -205,7 +203,7 @@ class AuditLog:
                 rows = tx.execute(wanted.where(further).limit(500)).all()
             for row in rows:
                 log, seq = row.log, row.seq
-                yield Found(log, seq, bytes(row.line))
+                yield Found(log, seq, heads.raw(row.line))
             if not rows:
                 return
 

@@ -99,6 +99,7 @@ class LineCheck:
         self.count = 0
         self.first: dict[str, Any] | None = None
         self.closing: dict[str, Any] | None = None
+        self.dropped: list[tuple[Any, ...]] = []
         self._log = log
         self._place = place
         self._problems = problems
@@ -142,6 +143,8 @@ class LineCheck:
             self._say("an entry after log.closed")
         if kind == "log.closed":
             self.closing = fields
+        if kind == "log.dropped":
+            self.dropped.append((fields["log"], fields["size"], fields["root"]))
 
     def _parse(self, line: bytes) -> dict[str, Any] | None:
         """The line's fields where it is an entry; else says why it is none."""

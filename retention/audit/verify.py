@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,8 @@ class _View:
     sealed: int | None = None
     first: dict[str, Any] | None = None
     closing: dict[str, Any] | None = None
+    dropped: list[tuple[Any, ...]] = field(default_factory=list)
+    gone: bool = False
 
 
 def verify_folder(folder: Path, against: Path | None = None, vkey: Path | None = None) -> Report:
@@ -74,25 +77,19 @@ def verify_ledger(log: AuditLog, against: Path | None = None) -> Report:
     """Verify every entry of every log in the ledger, as `verify_folder` does for an export."""
     problems = Problems()
     kept = _kept_note(against, problems)
-    views = [_View()]
-    for head in log.logs():
-        check = examine(
-            log.ledger, head, problems, full=True, more=_targets(kept, head.log, head.dropped)
-        )
-        views.append(
-            _View(
-                head.log,
-                head.size,
-                head.frontier.root(),
-                head.vkeys,
-                first=check.first,
-                closing=check.closing,
-            )
-        )
+    views = []
+    for log_head in log.logs():
+        name = log_head.log
+        more = () if log_head.dropped else _targets(kept, name)
+        seen = examine(log.ledger, name, problems, full=True, more=more)
+        head, check = seen.head, seen.check
+        view = _View(head.log, head.size, head.frontier.root(), head.vkeys, gone=head.dropped)
+        view.first, view.closing, view.dropped = check.first, check.closing, check.dropped
+        views.append(view)
     if kept is not None:
         _signers_of(kept, views, set(), problems)
-    _check_years(views[1:], problems)
-    return _report(views[-1], problems)
+    _check_years(views, problems)
+    return _report(views[-1] if views else _View(), problems)
 
 
 def _report(view: _View, problems: Problems) -> Report:
@@ -115,20 +112,21 @@ def _verify_one(folder: Path, at: str, kept: Note | None, problems: Problems) ->
     entries = folder / "entries.jsonl"
     if not entries.exists() and at and view.sealed is not None:
         # A log whose own period is over: its last checkpoint is all that is kept of it.
+        view.gone = True
         view.size = view.sealed
         view.root = next((t.root for t in targets if t.size == view.size), EMPTY_ROOT)
         return view
-    trail = Trail([*targets, *_targets(kept, view.name, False)], Frontier(), problems)
+    trail = Trail([*targets, *_targets(kept, view.name)], Frontier(), problems)
     check = LineCheck(view.name, lambda count: f"{at}entries.jsonl:{count + 1}", problems)
     try:
         for lines in _lines(entries, f"{at}entries.jsonl", problems):
-            trail.feed(lines)
             check.feed(lines)
+            trail.feed(lines)
     except OSError as error:
         problems.add(f"{at}entries.jsonl", f"cannot be read ({type(error).__name__})")
     trail.finish()
     view.size, view.root = trail.frontier.size, trail.frontier.root()
-    view.first, view.closing = check.first, check.closing
+    view.first, view.closing, view.dropped = check.first, check.closing, check.dropped
     if view.sealed is not None and view.size > view.sealed:
         problems.add(
             f"{at}entries.jsonl:{view.sealed + 1}", "this entry and what follows is not signed"
@@ -149,7 +147,7 @@ def _read_notes(
         problems.add(f"{at}checkpoint", "is not one of checkpoints/")
     for path, place, data in named:
         try:
-            note = own_note(data, view.name, view.vkeys)
+            note, signers = own_note(data, view.name, view.vkeys)
         except NoteError as error:
             problems.add(place, error.message)
             continue
@@ -160,7 +158,6 @@ def _read_notes(
             view.sealed = size
         elif view.sealed is not None and size > view.sealed:
             problems.add(f"{at}checkpoint", f"is older than {place}")
-        signers = frozenset(note.signers(view.vkeys))
         view.signed[size] = view.signed.get(size, frozenset()) | signers
         yield Target(size, note.checkpoint.root, place)
 
@@ -218,8 +215,8 @@ def _kept_note(path: Path | None, problems: Problems) -> Note | None:
         return None
 
 
-def _targets(kept: Note | None, log: str, dropped: bool) -> Sequence[Target]:
-    if kept is None or kept.checkpoint.origin != log or dropped:
+def _targets(kept: Note | None, log: str) -> Sequence[Target]:
+    if kept is None or kept.checkpoint.origin != log:
         return ()
     return (Target(kept.checkpoint.size, kept.checkpoint.root, "the checkpoint given"),)
 
@@ -271,8 +268,13 @@ def _check_trust(views: Sequence[_View], trusted: set[VerifierKey], problems: Pr
 
 
 def _check_years(views: Sequence[_View], problems: Problems) -> None:
-    """Each log begins with the size and root that the log before it ended with."""
-    for older, newer in zip(views, views[1:], strict=False):
+    """Each log begins with the size and root that the log before it ended with, and one whose
+    entries are gone was dropped by an entry of a later one."""
+    for number, view in enumerate(views):
+        later = [entry for other in views[number + 1 :] for entry in other.dropped]
+        if view.gone and (view.name, view.size, encode(view.root)) not in later:
+            problems.add(view.name, "its entries are gone, and no later log says so")
+    for older, newer in pairwise(views):
         if newer.first is None:
             continue
         said = tuple(newer.first.get(k) for k in ("previous", "previous_size", "previous_root"))

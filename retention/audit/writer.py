@@ -7,16 +7,19 @@ state that it describes, or not at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from retention.audit import heads
-from retention.audit.checkpoint import Checkpoint, SignerKey, VerifierKey, encode, sign
+from retention.audit.checkpoint import Checkpoint, SignerKey, encode, sign
 from retention.audit.entries import Entry, line
 from retention.audit.heads import Head
+from retention.audit.integrity import signed_root
 from retention.audit.keys import KeyFolder, check_value
-from retention.audit.tree import Frontier, leaf_hash
+from retention.audit.trail import Problems
+from retention.audit.tree import Frontier, leaf_hash, leaf_hashes
 from retention.errors import AuditUnwritable, UsageError
 from retention.ledger.store import stamp
 
@@ -63,13 +66,13 @@ class Writer:
                     "seq": frontier.size,
                     "at": stamp(at),
                     "type": entry.type,
-                    "policy": entry.policy,
+                    "policy": entry.policy or entry.facts.get("policy"),
                     "line": data,
                 }
             )
             frontier.append(leaf_hash(data))
         heads.advance(tx, head, rows, frontier)
-        return _grown(head, frontier)
+        return replace(head, frontier=frontier)
 
     def seal(self, tx: Connection, head: Head, at: datetime, also: Sequence[SignerKey] = ()) -> str:
         """The signed note for the log as it is, stored. The same note where it was sealed before.
@@ -78,14 +81,17 @@ class Writer:
         changed in the database behind our back is never signed.
         """
         last = heads.checkpoint_at(tx, head.log, head.size)
-        if last is not None and last.size == head.size:
-            return last.note
+        if last is not None:
+            problems = Problems()
+            if signed_root(last, head, problems) is None:
+                raise AuditUnwritable(problems.sentences()[0])
+            if last.size == head.size:
+                return last.note
         frontier = Frontier.from_bytes(last.size, last.frontier_bytes) if last else Frontier()
         for chunk in heads.lines_in(tx, head.log, frontier.size, head.size):
-            if [seq for seq, _ in chunk] != list(range(chunk[0][0], chunk[0][0] + len(chunk))):
+            if any(seq != n for n, (seq, _) in enumerate(chunk, frontier.size)):
                 break
-            for _, data in chunk:
-                frontier.append(leaf_hash(data))
+            frontier.extend(leaf_hashes(data for _, data in chunk))
         if frontier.to_bytes() != head.frontier.to_bytes() or frontier.size != head.size:
             raise AuditUnwritable(
                 f"the entries since the checkpoint of {last.size if last else 0} were changed; "
@@ -111,8 +117,7 @@ class Writer:
         facts = {"vkey": str(new.verifier), "previous": old.verifier.key_id.hex()}
         head = self.append(tx, head, at, [Entry("key.rotated", actor, None, facts)])
         heads.amend(tx, head.log, vkeys="\n".join(map(str, vkeys)))
-        head = _grown(head, head.frontier, vkeys=vkeys)
-        return self.seal(tx, head, at, also=[old])
+        return self.seal(tx, replace(head, vkeys=vkeys), at, also=[old])
 
     def drop(self, tx: Connection, year: int, at: datetime, actor: str) -> None:
         """End a closed log whose own period is over: its entries and its pseudonym key go.
@@ -154,16 +159,3 @@ class Writer:
     def _signer(self, name: str) -> SignerKey:
         found = self.keys.signers(name)
         return found[-1] if found else self.keys.add_signer(name)
-
-
-def _grown(head: Head, frontier: Frontier, vkeys: tuple[VerifierKey, ...] | None = None) -> Head:
-    return Head(
-        head.log,
-        frontier,
-        vkeys or head.vkeys,
-        head.pseudonym_check,
-        head.closed,
-        head.dropped,
-        head.verified_size,
-        head.verified_at,
-    )

@@ -49,8 +49,8 @@ class MemorySystem(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    store: str = Field("default", description="Sessions with the same name share their records.")
-    page: int = Field(500, ge=1)
+    store: str = Field(default="default", description="Sessions of one name share records.")
+    page: int = Field(default=500, ge=1)
 
 
 class MemoryLocation(BaseModel):

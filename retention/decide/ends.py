@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
+from typing import cast
 
 from retention.decide.facts import Facts
 from retention.decide.rules import Clause, all_of
@@ -18,7 +20,11 @@ End = date | Gap
 _NO_START = Started(Gap.MISSING, finding="start-missing", until="a starting point is given")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+COUNTS_REMEMBERED = 4_000
+"""Starting days kept per clause: eleven years of them."""
+
+
+@dataclass(frozen=True, eq=False)
 class Counted:
     """One clause that applies to a record, counted.
 
@@ -33,11 +39,12 @@ class Counted:
     earliest: End | None
     due: End | None
 
-    @property
+    @cached_property
     def disposes(self) -> bool:
         """Whether its maximum counts."""
         return self.certain and self.clause.disposes and self.due is not None
 
+    @cached_property
     def minimum_words(self) -> str:
         """`policy@digest: kept through D = start + period`."""
         label = self.clause.label
@@ -50,6 +57,7 @@ class Counted:
             return f"{label}: minimum unknown until {self.start.until}"
         return f"{label}: kept until {self.start.until}"
 
+    @cached_property
     def maximum_words(self) -> str:
         """`policy@digest: due D = start + period`."""
         label = self.clause.label
@@ -82,6 +90,21 @@ _CUTOFF_WORDS = {
 
 def count(clause: Clause, facts: Facts, *, certain: bool) -> Counted:
     """Count one clause for the record that `facts` tell of."""
+    start = clause.start
+    known = clause.counts
+    if known is None or start is None or start.source is None or clause.backstop_dates:
+        return _count(clause, facts, certain=certain)
+    # Only the one date counts, so what was counted for it before still holds.
+    key = (facts.when(start.source), certain)
+    counted = known.get(key)
+    if counted is None:
+        if len(known) >= COUNTS_REMEMBERED:
+            known.clear()
+        counted = known[key] = _count(clause, facts, certain=certain)
+    return cast(Counted, counted)
+
+
+def _count(clause: Clause, facts: Facts, *, certain: bool) -> Counted:
     start = (
         resolve(clause.start, facts, clause.claim.index, clause.organisation)
         if clause.start

@@ -53,7 +53,7 @@ class Facts(NamedTuple):
     masked: tuple[bool, ...]
     people: People
 
-    def date(self, source: str) -> When:
+    def when(self, source: str) -> When:
         """The record's date of that source; None where it has none."""
         return self.dates[self.asked.dates[source]]
 
@@ -74,4 +74,4 @@ class Facts(NamedTuple):
 
     def known_dates(self, sources: tuple[str, ...]) -> list[date | datetime]:
         """Those of these dates that the record has."""
-        return [d for s in sources if (d := self.date(s)) is not None]
+        return [d for s in sources if (d := self.when(s)) is not None]

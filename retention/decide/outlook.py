@@ -79,9 +79,7 @@ class Outlook:
         return tuple(c for c, end in self.acts if end is Gap.PENDING)
 
 
-def outlook(
-    view: View, counted: Sequence[Counted], facts: Facts, *, standing: bool
-) -> Outlook:
+def outlook(view: View, counted: Sequence[Counted], facts: Facts, *, standing: bool) -> Outlook:
     """Latest maximum over purposes, then caps."""
     found = purposes(view, counted, facts, standing=standing)
     caps = [

@@ -70,9 +70,7 @@ def purposes(
     return out
 
 
-def _claims(
-    view: View, counted: Sequence[Counted], facts: Facts, *, standing: bool
-) -> list[Claim]:
+def _claims(view: View, counted: Sequence[Counted], facts: Facts, *, standing: bool) -> list[Claim]:
     claims = {c.clause.claim.index: c.clause.claim for c in counted}
     if standing:
         for claim in view.claims:
@@ -97,11 +95,13 @@ def _purpose(
         end: PurposeEnd = Open.NEVER if ended is None or only_fields else ended
         return Purpose(name, end, (), ended, (), clusters)
     tier = max(c.clause.tier for c in ruling)
-    doubtful = tuple(
-        sorted({c.clause.policy for c in whole if _may_outrank(c, tier)})
-    )
+    doubtful = tuple(sorted({c.clause.policy for c in whole if _may_outrank(c, tier)}))
     acts = sorted(
-        ((c, brought_forward(c, ended)) for c in ruling if c.clause.tier == tier and not worn(c, facts)),
+        (
+            (c, brought_forward(c, ended))
+            for c in ruling
+            if c.clause.tier == tier and not worn(c, facts)
+        ),
         key=_first_end,
     )
     return Purpose(name, _end([e for _, e in acts]), tuple(acts), ended, doubtful, clusters)
@@ -109,7 +109,9 @@ def _purpose(
 
 def _may_outrank(counted: Counted, tier: int) -> bool:
     clause = counted.clause
-    return not counted.certain and clause.disposes and counted.due is not None and clause.tier > tier
+    return (
+        not counted.certain and clause.disposes and counted.due is not None and clause.tier > tier
+    )
 
 
 def worn(counted: Counted, facts: Facts) -> bool:

@@ -79,10 +79,10 @@ def compile_start(start: Start, location: LocationModel) -> Node:
 
 
 def resolve(node: Node, facts: Facts, claim: int, organisation: Organisation) -> Started:
-    """Where the period starts for the record that `facts` tell of, through its claim number `claim`."""
+    """Where the period starts for the record that `facts` tell of, seen through that claim."""
     match node.kind:
         case Kind.DATE:
-            when = None if node.source is None else facts.date(node.source)
+            when = None if node.source is None else facts.when(node.source)
             if when is None:
                 return Started(
                     Gap.MISSING, finding="date-missing", until=f"the date {node.name} is filled in"
@@ -106,7 +106,9 @@ def _linked(node: Node, facts: Facts, organisation: Organisation) -> Started:
     found = None if node.link is None else facts.linked(node.link)
     if found is None or not found.matched:
         cluster = node.name.partition(".")[0]
-        until = f"a record of {cluster} with the same {node.link[1] if node.link else 'key'} is found"
+        until = (
+            f"a record of {cluster} with the same {node.link[1] if node.link else 'key'} is found"
+        )
         return Started(Gap.PENDING, finding="unmatched", until=until)
     if found.active:
         return Started(Gap.PENDING, until=f"{node.name} is reached for every subject")
@@ -133,9 +135,7 @@ def _combine(members: Sequence[Started], organisation: Organisation, *, latest: 
     pick = max if latest else min
     day = pick(civil_day(m.point, organisation) for m in known if not isinstance(m.point, Gap))
     same = [
-        m
-        for m in known
-        if not isinstance(m.point, Gap) and civil_day(m.point, organisation) == day
+        m for m in known if not isinstance(m.point, Gap) and civil_day(m.point, organisation) == day
     ]
     # A civil date beside an instant of the same day is the cautious choice at both ends: hours
     # count from its end for a minimum and from its start for a maximum.

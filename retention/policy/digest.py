@@ -15,10 +15,12 @@ from typing import Any
 import rfc8785
 from pydantic import BaseModel
 
-from retention.policy.model import Bundle, Cluster, Policy, Start
+from retention.policy.model import Bundle, Cluster, LocationModel, Policy, Start, SystemModel
 
 WORDING = frozenset({"title", "owner", "source", "law"})
-"""Fields of policies, clusters, locations and systems that only explain."""
+"""Fields of policies, clusters and the organisation that only explain."""
+_NOT_DECIDING = frozenset({"title", "rate"})
+"""The same for systems and locations, whose other fields are their connector's."""
 _UNORDERED = frozenset({"applies_to", "fields", "suppress", "supersedes", "data"})
 _FORM = 1
 """Raise when the same files come to mean something else: every policy then asks for approval."""
@@ -68,8 +70,6 @@ def extract(bundle: Bundle, policy_name: str) -> Bundle:
         }
         if kept:
             clusters[name] = cluster.model_copy(update={"locations": kept})
-    if "*" in policy.applies_to and referenced:
-        policy = policy.model_copy(update={"applies_to": tuple(sorted(applied))})
     systems = {
         location.system for cluster in clusters.values() for location in cluster.locations.values()
     }
@@ -107,11 +107,12 @@ def from_json(data: dict[str, Any]) -> Bundle:
 
 
 def _plain(model: BaseModel) -> dict[str, Any]:
+    wording = _NOT_DECIDING if isinstance(model, SystemModel | LocationModel) else WORDING
     said: dict[str, Any] = model.model_dump(mode="json", exclude_defaults=True)
     return {
         key: sorted(value) if key in _UNORDERED and isinstance(value, list) else value
         for key, value in said.items()
-        if key not in WORDING
+        if key not in wording
     }
 
 

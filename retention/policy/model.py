@@ -87,8 +87,8 @@ class Strict(BaseModel):
 class Secret(Strict):
     """Where a secret lies. Exactly one of the two; the secret itself never stands in a file."""
 
-    env: str | None = Field(None, description="Name of an environment variable.")
-    file: str | None = Field(None, description="Path of a file holding the secret.")
+    env: str | None = Field(default=None, description="Name of an environment variable.")
+    file: str | None = Field(default=None, description="Path of a file holding the secret.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -107,9 +107,9 @@ class YearEnds(Strict):
 class LimitsModel(Strict):
     """More than any of these stops a run before its first act. Zero means zero."""
 
-    records: int | None = Field(None, ge=0)
-    share: str | None = Field(None, pattern=r"^\d{1,3}(\.\d+)?\s*%$")
-    growth: str | None = Field(None, pattern=r"^\d+(\.\d+)?\s*x$")
+    records: int | None = Field(default=None, ge=0)
+    share: str | None = Field(default=None, pattern=r"^\d{1,3}(\.\d+)?\s*%$")
+    growth: str | None = Field(default=None, pattern=r"^\d+(\.\d+)?\s*x$")
 
 
 class Organisation(Strict):
@@ -131,7 +131,7 @@ class SystemModel(BaseModel):
     connector: str
     title: str | None = None
     rate: str | None = Field(
-        None, pattern=r"^\d+/(s|min|h)$", description="At most so many requests, e.g. 4/s."
+        default=None, pattern=r"^\d+/(s|min|h)$", description="At most so many requests, e.g. 4/s."
     )
 
     @property
@@ -301,7 +301,8 @@ class Policy(Strict):
     keep_at_least: PeriodField | None = None
     delete_at_latest: PeriodField | None = None
     backstop: PeriodField | None = Field(
-        None, description="Latest end for a sliding start, counted from the first known date."
+        default=None,
+        description="Latest end for a sliding start, counted from the first known date.",
     )
     cap: bool = False
     then: Annotated[ThenModel, BeforeValidator(_parse_then)]

@@ -19,7 +19,7 @@ from retention.errors import UsageError
 from retention.ledger import tables as t
 from retention.ledger.store import stamp
 from retention.policy.changes import compare
-from retention.policy.load import digest, extract, from_json, to_json
+from retention.policy.digest import digest, extract, from_json, to_json
 from retention.policy.model import Approval, Bundle, Policy
 from retention.run.context import Context
 
@@ -123,7 +123,7 @@ class InForce:
             approved={
                 n: (a.digest, a.bundle)
                 for n, a in self.approved.items()
-                if self.standing(n) in (Standing.CHANGED, Standing.REMOVED)
+                if self.standing(n) is not Standing.APPROVED
             },
         )
 

@@ -23,6 +23,9 @@ from retention.schedule.model import Job, quiet_hour_of
 def compile_jobs(bundle: Bundle, digests: Mapping[str, str], now: datetime) -> tuple[Job, ...]:
     """A job for each policy, sorted by name. `digests`: policy → digest; all must be there.
 
+    A minimum and a cutoff that come from a mandate must stand in the bundle's policies already;
+    without them the worst-case age knows nothing of them.
+
     Of `now` only the local year counts: it begins the eight years over which worst cases are
     looked for. Raises CronError for the first schedule that cannot be taken (`facts_for_bundle`
     names them all), KeyError for a missing digest.

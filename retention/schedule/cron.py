@@ -121,7 +121,7 @@ def _ints(expanded: list[int | str], size: int) -> list[int]:
     return list(range(size)) if expanded == ["*"] else [int(v) for v in expanded]
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def days_of(part: str, year: int) -> tuple[date, ...]:
     """The dates of that year on which the day part (`Cron.days`) fires, ascending."""
     expanded, numbered = croniter.expand(f"0 0 {part}")
@@ -167,8 +167,11 @@ def fires(cron: Cron, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
 
     Once per local wall time: of a time that occurs twice only the first is taken, also where the
     hour is `*` (which is then silent for the repeated hour); a time that does not exist is moved
-    to the next instant that does. Two that meet there are one.
+    to the next instant that does. Two that meet there are one. Raises ValueError for a naive
+    `after`.
     """
+    if after.utcoffset() is None:
+        raise ValueError("a naive datetime names no instant")
     wall = after.astimezone(zone).replace(tzinfo=None)
     last = after.astimezone(UTC)
     for day in days_from(cron.days, wall.date()):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
+
 from retention.connectors import memory
 from retention.connectors.base import Bound, Condition, Connector, Opened, Result, Target
 from retention.connectors.memory import MemoryLocation, MemorySystem

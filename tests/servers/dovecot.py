@@ -2,95 +2,20 @@
 
 from __future__ import annotations
 
-import grp
 import itertools
-import os
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from tests.servers.certificate import write_certificate
+from tests.servers.dovecot_config import configuration
 from tests.servers.mailbox import Mailbox
-from tests.servers.process import HOST, Server, account, as_root, program
+from tests.servers.process import HOST, Server, as_root, free_port, program
 
-# Dovecot 2.3's syntax. With root: its own accounts, and mail belongs to `mail`; else all is ours.
-_CONFIG = """
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/log
-protocols = imap
-listen = {host}
-ssl = no
-disable_plaintext_auth = no
-auth_failure_delay = 0
-mail_max_userip_connections = 100
-default_internal_user = {internal}
-default_internal_group = {internal_group}
-default_login_user = {login}
-mail_uid = {mail_uid}
-mail_gid = {mail_gid}
-first_valid_uid = 1
-first_valid_gid = 0
-last_valid_uid = 0
-last_valid_gid = 0
-mail_home = {folder}/mail/%u
-mail_location = {location}
-mail_fsync = {fsync}
-service imap-login {{
-  chroot =
-  inet_listener imap {{
-    port = {port}
-  }}
-  inet_listener imaps {{
-    port = 0
-  }}
-}}
-service anvil {{
-  chroot =
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-service stats {{
-  chroot =
-}}
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN username_format=%u {folder}/passwords/%u
-}}
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN username_format=%u {folder}/app-passwords/%u
-}}
-userdb {{
-  driver = static
-  args = home={folder}/mail/%u
-}}
-namespace inbox {{
-  inbox = yes
-  separator = {separator}
-  mailbox Sent {{
-    auto = create
-    special_use = \\Sent
-  }}
-  mailbox Trash {{
-    auto = create
-    special_use = \\Trash
-  }}
-  mailbox Drafts {{
-    auto = create
-    special_use = \\Drafts
-  }}
-  mailbox Junk {{
-    auto = create
-    special_use = \\Junk
-  }}
-}}
-{extra}
-"""
-_LOCATIONS = {"maildir": "maildir:~/Maildir", "mdbox": "mdbox:~/mdbox", "sdbox": "sdbox:~/sdbox"}
 _PASSWORD_FILE_SECONDS = 1.2
 """Dovecot looks at a password file's time at most once a second, hence a file for each user."""
 
@@ -98,7 +23,8 @@ _PASSWORD_FILE_SECONDS = 1.2
 class Dovecot(Server):
     """`with Dovecot.start() as server: mailbox = server.user()`.
 
-    TLS is off: clients use `tls: none`. A refused password is answered at once.
+    `port` speaks plain text and STARTTLS, `tls_port` TLS from the start; a client that trusts
+    `ca_file` accepts both as 127.0.0.1 and as localhost. A refused password is answered at once.
     """
 
     name = "imap"
@@ -113,7 +39,9 @@ class Dovecot(Server):
         config: str = "",
     ) -> None:
         super().__init__()
-        self.location = _LOCATIONS[storage]
+        self.tls_port = free_port()
+        self.ca_file = self.folder / "certificate.pem"
+        self.storage = storage
         self.separator = separator
         self.durable = durable
         self.config = config
@@ -155,24 +83,20 @@ class Dovecot(Server):
         for folder in (self._passwords, self._app_passwords):
             folder.mkdir()
             folder.chmod(0o755)
-        internal = "dovecot" if as_root() else account()
-        (self.folder / "conf").write_text(
-            _CONFIG.format(
-                folder=self.folder,
-                host=HOST,
-                port=self.port,
-                internal=internal,
-                internal_group="dovecot" if as_root() else grp.getgrgid(os.getegid()).gr_name,
-                login="dovenull" if as_root() else account(),
-                mail_uid="mail" if as_root() else os.geteuid(),
-                mail_gid="mail" if as_root() else os.getegid(),
-                location=self.location,
-                separator=self.separator,
-                fsync="optimized" if self.durable else "never",
-                extra=self.config,
-            ),
-            encoding="utf-8",
+        key = self.folder / "key.pem"
+        write_certificate(self.ca_file, key)
+        text = configuration(
+            _version(),
+            self.folder,
+            port=self.port,
+            tls_port=self.tls_port,
+            certificate=self.ca_file,
+            key=key,
+            storage=self.storage,
+            separator=self.separator,
+            durable=self.durable,
         )
+        (self.folder / "conf").write_text(text + self.config, encoding="utf-8")
 
     def command(self) -> Sequence[str]:
         return [program("dovecot"), "-F", "-c", str(self.folder / "conf")]
@@ -207,5 +131,12 @@ class Dovecot(Server):
         time.sleep(_PASSWORD_FILE_SECONDS)
 
     def _write_password(self, file: Path, password: str) -> None:
-        file.write_text(f"{file.name}:{password}\n", encoding="utf-8")
+        file.write_text(f"{file.name}:{{PLAIN}}{password}\n", encoding="utf-8")
         file.chmod(0o644)
+
+
+def _version() -> str:
+    told = subprocess.run(
+        [program("dovecot"), "--version"], check=True, capture_output=True, text=True
+    )
+    return told.stdout

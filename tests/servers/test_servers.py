@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from imapclient import IMAPClient
 from imapclient.exceptions import LoginError
 
 from tests.servers.dovecot import Dovecot
@@ -139,6 +141,19 @@ def test_mail_passwords_are_what_was_set(dovecot: Dovecot) -> None:
     for gone in (mailbox, mailbox.with_password("second")):
         with pytest.raises(LoginError):
             gone.uids("INBOX")
+
+
+def test_mail_over_tls_checks_the_certificate(dovecot: Dovecot) -> None:
+    """Both ways of TLS work for a client that trusts the server's authority, and for no other."""
+    mailbox = dovecot.user()
+    trusting = ssl.create_default_context(cafile=str(dovecot.ca_file))
+    with IMAPClient("localhost", dovecot.tls_port, ssl_context=trusting) as implicit:
+        implicit.login(mailbox.username, mailbox.password)
+    with IMAPClient("127.0.0.1", dovecot.port, ssl=False) as explicit:
+        explicit.starttls(trusting)
+        explicit.login(mailbox.username, mailbox.password)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        IMAPClient("localhost", dovecot.tls_port)
 
 
 @pytest.mark.parametrize("storage", ["mdbox", "sdbox"])

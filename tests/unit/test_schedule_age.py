@@ -66,11 +66,23 @@ def test_readings_depend_on_the_parts_that_are_there() -> None:
         ({"keep_at_least": "2 years", "schedule": "@daily"}, 732, 0),
         ({"keep_at_least": "1 month", "schedule": "0 3 1 * *"}, 62, 0),
         # The accounting year: from 1 January, through the year, five years, until August.
-        ({"keep_at_least": "5 years", "cutoff": "accounting_year", "schedule": "0 9 1 8 *"}, 2404, 0),
+        (
+            {"keep_at_least": "5 years", "cutoff": "accounting_year", "schedule": "0 9 1 8 *"},
+            2404,
+            0,
+        ),
         ({"delete_at_latest": "1 month", "cutoff": "month", "schedule": "@daily"}, 61, 0),
         # Both: taken between the two where a firing falls there, too late where none does.
-        ({"keep_at_least": "1 month", "delete_at_latest": "3 months", "schedule": "@monthly"}, 92, 0),
-        ({"keep_at_least": "30 days", "delete_at_latest": "35 days", "schedule": "@quarterly"}, 122, 87),
+        (
+            {"keep_at_least": "1 month", "delete_at_latest": "3 months", "schedule": "@monthly"},
+            92,
+            0,
+        ),
+        (
+            {"keep_at_least": "30 days", "delete_at_latest": "35 days", "schedule": "@quarterly"},
+            122,
+            87,
+        ),
         # A maximum below the minimum is raised to it, and that is not the cadence's fault.
         ({"keep_at_least": "30 days", "delete_at_latest": "10 days", "schedule": "@daily"}, 31, 0),
         # Hours.
@@ -86,9 +98,9 @@ def test_readings_depend_on_the_parts_that_are_there() -> None:
         ({"schedule": "on_event"}, None, 0),
         ({"keep_at_least": "5 years", "then": "keep"}, None, 0),
     ],
-)  # fmt: skip
+)
 def test_worst_case_age(said: dict[str, Any], days: int | None, overrun: int) -> None:
-    """The age in days at which the unluckiest record goes, and by how much that breaks the promise."""
+    """The age at which the unluckiest record goes, and by how much that breaks the promise."""
     compiled = job(**said)
     assert (compiled.worst_case_age_days, compiled.overrun_days) == (days, overrun)
 
@@ -128,7 +140,9 @@ def test_no_record_gets_older_than_the_worst_case(
     start = date(2026, 4, 1) + timedelta(offset)
     earliest = start + relativedelta(months=minimum) + timedelta(1) if minimum else start
     due = max(start + relativedelta(months=maximum), earliest) if maximum else None
-    walk = fires(parse(cron), OSLO, datetime(start.year, start.month, start.day, 23, 59, tzinfo=OSLO))
+    walk = fires(
+        parse(cron), OSLO, datetime(start.year, start.month, start.day, 23, 59, tzinfo=OSLO)
+    )
     days = (moment.astimezone(OSLO).date() for moment in walk)
     fire = next(days)
     following = next(days)

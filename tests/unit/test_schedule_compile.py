@@ -43,7 +43,9 @@ POLICIES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def bundle(policies: Mapping[str, Mapping[str, Any]] = POLICIES, zone: str = "Europe/Oslo") -> Bundle:
+def bundle(
+    policies: Mapping[str, Mapping[str, Any]] = POLICIES, zone: str = "Europe/Oslo"
+) -> Bundle:
     return Bundle.model_validate(
         {
             "organisation": {"name": "Fjordro Coaching", "country": "NO", "timezone": zone},
@@ -56,7 +58,9 @@ def bundle(policies: Mapping[str, Mapping[str, Any]] = POLICIES, zone: str = "Eu
 
 
 def jobs(policies: Mapping[str, Mapping[str, Any]] = POLICIES) -> tuple[Job, ...]:
-    return compile_jobs(bundle(policies), {name: f"sha256:{len(name):064x}" for name in policies}, NOW)
+    return compile_jobs(
+        bundle(policies), {name: f"sha256:{len(name):064x}" for name in policies}, NOW
+    )
 
 
 def test_the_rows_of_compile_json_are_as_written_down() -> None:
@@ -81,7 +85,7 @@ def test_rows_have_exactly_the_keys_that_others_rely_on() -> None:
 
 def test_equal_policies_give_equal_bytes() -> None:
     """Neither the order of the files nor the day of the year changes a byte."""
-    backwards = dict(reversed(POLICIES.items()))
+    backwards = dict(sorted(POLICIES.items(), reverse=True))
     assert to_json(jobs()) == to_json(jobs(backwards))
     names = [job.policy for job in jobs()]
     assert names == sorted(names)
@@ -119,7 +123,7 @@ def test_an_unknown_zone_is_an_error() -> None:
     assert caught.value.code == "timezone"
 
 
-def test_ten_thousand_policies_share_their_dates() -> None:
+def test_many_policies_share_their_dates() -> None:
     """Compiling many policies of a few shapes does not walk the calendar for each."""
     many = {f"p{n}": {"delete_at_latest": "90 days", "schedule": "H H * * *"} for n in range(300)}
     compiled = jobs(many)

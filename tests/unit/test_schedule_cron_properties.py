@@ -92,7 +92,7 @@ def test_nothing_is_skipped_and_nothing_fires_twice(
 def test_next_after_is_the_first_one_after(
     odd: tuple[str, date], minute: str, hour: str, offset: int, second: int
 ) -> None:
-    """From any instant, within a repeated hour too, the answer is strictly later and the nearest."""
+    """From any instant, in a repeated hour too, the answer is strictly later and the nearest."""
     zone_name, night = odd
     cron = parse(f"{minute} {hour} * * *")
     wanted = expected(cron, zone_name, night)

@@ -153,7 +153,9 @@ def test_any_sequence_of_ticks(misfire: Misfire, said: Any, steps: list[int], se
             assert not found.fire
             assert not found.missed
             continue
-        expected = fires_between(work, max(last_tick, last_due or last_tick), now, last_fire=last_due)
+        expected = fires_between(
+            work, max(last_tick, last_due or last_tick), now, last_fire=last_due
+        )
         fired = [firing.due_at for firing in found.fire]
         if misfire is Misfire.COALESCE:
             assert fired == list(expected[-1:])

@@ -97,4 +97,7 @@ def test_a_compiled_job_gives_the_same_facts() -> None:
     one = bundle(p={"delete_at_latest": "20 days", "schedule": "0 3 31 * *"})
     (job,) = compile_jobs(one, {"p": "d"}, NOW)
     assert list(facts_for_check(job)) == list(facts_for_bundle(one, NOW))
-    assert [f.code for f in facts_for_check(job)] == ["cadence-too-slow", "day-missing-in-some-months"]
+    assert [f.code for f in facts_for_check(job)] == [
+        "cadence-too-slow",
+        "day-missing-in-some-months",
+    ]

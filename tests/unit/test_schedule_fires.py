@@ -49,7 +49,7 @@ def test_last_of_is_the_quarter_when_the_quarter_is_later() -> None:
 
 
 def test_last_of_waits_for_the_interval_when_that_is_later() -> None:
-    """After a firing in mid February three months are over in May, and the quarter after that is July."""
+    """Three months after mid February are over in May; the quarter after that is July."""
     assert dates(QUARTERLY, "2026-02-15T12:00", "2026-02-15T12:00", 2) == [
         "2026-07-01 03:00",
         "2026-10-01 03:00",
@@ -66,9 +66,17 @@ def test_last_of_two_crons_waits_for_both() -> None:
     assert dates(said, None, "2026-06-29T12:00", 1) == ["2026-07-06 04:00"]
 
 
+def test_last_of_waits_for_the_later_cron_on_the_day_of_the_interval() -> None:
+    """All parts meet on one day: the latest time of that day, not the first that fires."""
+    said = {"last_of": ["every month", "0 3 1 * *", "0 5 1 * *"]}
+    assert dates(said, "2026-06-01T05:00", "2026-06-01T05:00", 1) == ["2026-07-01 05:00"]
+
+
 def test_last_of_intervals_alone_is_the_longest() -> None:
     """Without a cron part the quiet hour gives the time of day."""
-    first, *_ = dates({"last_of": ["every 4 weeks", "every month"]}, "2026-01-31T03:10", "2026-02-01T00:00", 1)  # fmt: skip
+    first, *_ = dates(
+        {"last_of": ["every 4 weeks", "every month"]}, "2026-01-31T03:10", "2026-02-01T00:00", 1
+    )
     assert first.startswith("2026-02-28 03:")
 
 

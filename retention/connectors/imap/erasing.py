@@ -69,7 +69,7 @@ class Erasing:
                 act[key.uid] = ref
         if act:
             marked = {u for u in act if b"\\DELETED" in map(bytes.upper, there[u][b"FLAGS"] or ())}
-            yield from self._remove(act, marked)
+            yield from self._remove(opened, act, marked)
 
     def _preconditions(self, uids: Iterable[int]) -> dict[int, Items]:
         items = precondition_items(self._sources)
@@ -82,7 +82,9 @@ class Erasing:
                         out[int(one[b"UID"])] = one
         return out
 
-    def _remove(self, act: dict[int, Ref], marked_before: set[int]) -> Iterator[Outcome]:
+    def _remove(
+        self, opened: Opened, act: dict[int, Ref], marked_before: set[int]
+    ) -> Iterator[Outcome]:
         session = self._session
         refused: ConnectorError | None = None
         try:
@@ -96,15 +98,15 @@ class Erasing:
             refused = error
         # Looked at, not counted: EXPUNGE lines turn into VANISHED after ENABLE QRESYNC.
         left = dict(present(session, act))
-        if refused is not None:
+        failed = Result.FAILED_TEMPORARY, "still_there"
+        if left:
             self._unmark(set(left) - marked_before, left)
+            rights = session.rights(opened.folder)
+            if refused is not None or (rights is not None and "e" not in rights):
+                # Dovecot says OK to an EXPUNGE that the right is lacking for, and does nothing.
+                failed = Result.FAILED_PERMANENT, refused.code if refused else "denied"
         for uid, ref in act.items():
-            if uid not in left:
-                yield Outcome(ref.key, Result.DISPOSED)
-            elif refused is not None:
-                yield Outcome(ref.key, Result.FAILED_PERMANENT, refused.code)
-            else:
-                yield Outcome(ref.key, Result.FAILED_TEMPORARY, "still_there")
+            yield Outcome(ref.key, *(failed if uid in left else (Result.DISPOSED, "")))
 
     def _unmark(self, uids: set[int], left: dict[int, tuple[str, ...]]) -> None:
         """Our marks must not stay: the next client to expunge would carry out what failed here."""

@@ -8,7 +8,6 @@ from ipaddress import ip_address
 from retention.connectors.base import Probe, Target
 from retention.connectors.imap.session import Session
 from retention.connectors.imap.settings import Tls
-from retention.connectors.imap.wire import RefusedError, quoted
 from retention.connectors.mail_folders import MailFolder
 from retention.errors import ConnectorError, TemporaryFailure
 
@@ -104,12 +103,10 @@ def _rights(session: Session, check: str, folders: Sequence[MailFolder]) -> Iter
     lacking: set[str] = set()
     excess: set[str] = set()
     for folder in folders:
-        rights = _my_rights(session, folder)
+        rights = session.rights(folder)
         if rights is not None:
-            # Old servers (RFC 2086) have one right `d` for what `t` and `e` are now.
-            have = rights | set("te") if "d" in rights else rights
-            lacking |= set(_NEEDED) - have
-            excess |= set(_EXCESS) & have
+            lacking |= set(_NEEDED) - rights
+            excess |= set(_EXCESS) & rights
     yield Probe(
         f"{check}: rights",
         not lacking,
@@ -121,20 +118,3 @@ def _rights(session: Session, check: str, folders: Sequence[MailFolder]) -> Iter
         yield Probe(
             f"{check}: excess rights", ok=True, detail=f"could also {told} (RFC 4314), not needed"
         )
-
-
-def _my_rights(session: Session, folder: MailFolder) -> set[str] | None:
-    try:
-        command = b"MYRIGHTS " + quoted(folder.raw)
-    except ValueError:
-        return None
-    with session.translated("asking for rights"):
-        try:
-            responses = session.wire.run(command)
-        except RefusedError:
-            return None
-    for response in responses:
-        words = b" ".join((*response.pieces, *response.literals)).split()
-        if words[1].upper() == b"MYRIGHTS":
-            return set(response.pieces[-1].split()[-1].decode("ascii", "replace"))
-    return None

@@ -115,9 +115,7 @@ def _block(named: set[int], key: int) -> tuple[int, int]:
     return first, last
 
 
-def _refuse_second_header(
-    table: Table, columns: Columns, header: list[Cell], place: str
-) -> None:
+def _refuse_second_header(table: Table, columns: Columns, header: list[Cell], place: str) -> None:
     """Two header rows shift nothing visibly, and every date below would be read as missing."""
     first = next((row for row in table.rows() if row.number > columns.header and row.cells), None)
     if first is None:

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from typing_extensions import Buffer
+
 from retention.connectors.base import Scalar
 from retention.connectors.spreadsheet.table import Calendar, Cell, Row
 from retention.errors import PermanentFailure
@@ -63,9 +65,8 @@ class CsvTable:
     def records(self) -> Iterator[tuple[int, str, list[str]]]:
         """(number, text with its line end, fields) of every record. Raises PermanentFailure."""
         self._file.seek(len(self.dialect.bom))
-        text = io.TextIOWrapper(
-            _Unclosed(self._file), encoding=self.dialect.encoding, newline=""
-        )
+        below = io.BufferedReader(_Unclosed(self._file), _CHUNK)
+        text = io.TextIOWrapper(below, encoding=self.dialect.encoding, newline="")
         lines: list[str] = []
 
         def logged() -> Iterator[str]:
@@ -93,7 +94,7 @@ class CsvTable:
         removed: Collection[int],
         masked: Mapping[int, Mapping[int, Scalar]],
     ) -> None:
-        """The file again without the records `removed`; in `masked` ones, columns take new values."""
+        """The file again without `removed` records; in `masked` ones, columns take new values."""
         out.write(self.dialect.bom)
         for number, raw, fields in self.records():
             if number in removed:
@@ -155,7 +156,7 @@ def _decodes(file: BinaryIO, encoding: str) -> bool:
     try:
         while chunk := file.read(_CHUNK):
             decoder.decode(chunk)
-        decoder.decode(b"", True)
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True
@@ -186,7 +187,7 @@ def _delimiter(sample: str) -> str:
     return best
 
 
-class _Unclosed(io.BufferedIOBase):
+class _Unclosed(io.RawIOBase):
     """A file that a text wrapper may end without closing the one below."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -195,8 +196,8 @@ class _Unclosed(io.BufferedIOBase):
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        return self._below.read(-1 if size is None else size)
-
-    def read1(self, size: int = -1, /) -> bytes:
-        return self._below.read(size)
+    def readinto(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._below.read(len(view))
+        view[: len(data)] = data
+        return len(data)

@@ -32,7 +32,8 @@ class Package:
             self.zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
             raise PermanentFailure(
-                "the file is not a workbook: its zip directory cannot be read", code="not_a_workbook"
+                "the file is not a workbook: its zip directory cannot be read",
+                code="not_a_workbook",
             ) from error
         self._check()
         self.names = {info.filename for info in self.zip.infolist()}

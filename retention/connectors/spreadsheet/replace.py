@@ -174,8 +174,15 @@ def _keep_attributes(path: Path, descriptor: int) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise TemporaryFailure(
+            "the new file is in place, but the disk did not confirm it",
+            hint="look for disk errors; it is looked at again",
+            code="not_confirmed",
+        ) from error

@@ -20,7 +20,7 @@ from retention.connectors.spreadsheet.shift import (
     shift_formula,
     translate,
 )
-from retention.connectors.spreadsheet.xmltext import attributes, escape, unescape
+from retention.connectors.spreadsheet.xmltext import attributes, escape, unescape, written
 
 _ROW_NUMBER = re.compile(rb"""(\sr\s*=\s*["'])\d+""")
 _PLAIN_REFERENCE = re.compile(rb'(<c r="[A-Z]{1,3})\d+')
@@ -61,14 +61,13 @@ def with_values(raw: bytes, number: int, values: Mapping[int, Scalar], names: Gr
     for match in names.cell.finditer(raw):
         said = attributes(match[1])
         column = column_number(said[b"r"].rstrip(b"0123456789")) if b"r" in said else column + 1
-        for missing in sorted(c for c in left if c < column):
-            out.append(_valued(names, {b"r": _name(missing, number)}, left.pop(missing)))
+        before = sorted(c for c in left if c < column)
+        out += [_valued(names, {b"r": _name(c, number)}, left.pop(c)) for c in before]
         if column in left:
             out.append(_valued(names, said, left.pop(column)))
         else:
             out.append(match[0])
-    for missing in sorted(left):
-        out.append(_valued(names, {b"r": _name(missing, number)}, left[missing]))
+    out += [_valued(names, {b"r": _name(c, number)}, left[c]) for c in sorted(left)]
     return opened[0] + b"".join(out) + b"</%brow>" % names.prefix
 
 
@@ -90,7 +89,7 @@ def _valued(names: Grammar, said: Mapping[bytes, bytes], value: Scalar) -> bytes
 
 
 def _cell(names: Grammar, said: Mapping[bytes, bytes], inner: bytes, kind: bytes = b"") -> bytes:
-    kept = b"".join(b' %b="%b"' % (k, said[k]) for k in (b"r", b"s") if k in said)
+    kept = written({k: said[k] for k in (b"r", b"s") if k in said})
     kept += b' t="%b"' % kind if kind else b""
     if not inner:
         return b"<%bc%b/>" % (names.prefix, kept)
@@ -169,15 +168,13 @@ class Formulas:
                 if moved is None:
                     raise Unshiftable("an array formula that loses its cells")
                 kept[b"ref"] = moved.encode()
-        tag = b"".join(b' %b="%b"' % item for item in kept.items())
-        written = b"<%bf%b>%b</%bf>" % (names.prefix, tag, escape(text), names.prefix)
+        inside = b"<%bf%b>%b</%bf>" % (names.prefix, written(kept), escape(text), names.prefix)
         value = names.value.search(inner)
         if keep_result and value is not None:
-            written += value[0]
+            inside += value[0]
         else:
             said.pop(b"t", None)
-        attributes_ = b"".join(b' %b="%b"' % item for item in said.items())
-        return b"<%bc%b>%b</%bc>" % (names.prefix, attributes_, written, names.prefix)
+        return b"<%bc%b>%b</%bc>" % (names.prefix, written(said), inside, names.prefix)
 
 
 def without_results(raw: bytes, names: Grammar) -> bytes:
@@ -188,7 +185,6 @@ def without_results(raw: bytes, names: Grammar) -> bytes:
         if formula is None:
             return cell[0]
         said = {k: v for k, v in attributes(cell[1]).items() if k != b"t"}
-        tag = b"".join(b' %b="%b"' % item for item in said.items())
-        return b"<%bc%b>%b</%bc>" % (names.prefix, tag, formula[0], names.prefix)
+        return b"<%bc%b>%b</%bc>" % (names.prefix, written(said), formula[0], names.prefix)
 
     return names.cell.sub(drop, raw)

@@ -26,7 +26,9 @@ class SpreadsheetLocation(Strict):
 
     sheet: str | None = Field(None, description="Sheet name; may be left out when one is visible.")
     header: int = Field(1, ge=1, le=1000, description="Number of the row with the column names.")
-    key: str = Field(min_length=1, description="Column that identifies a row; never empty or twice.")
+    key: str = Field(
+        min_length=1, description="Column that identifies a row; never empty or twice."
+    )
     date_format: str | None = Field(
         None, description="How dates are written where they are text, e.g. %d/%m/%Y."
     )
@@ -42,10 +44,8 @@ MANIFEST = Manifest(
     finality=Finality.IMMEDIATE,
     serial=True,
     notes=(
-        "Copies outside the file are not seen: version history of a synchronised folder, "
-        "backups and snapshots of the disk, attachments of mails.",
+        "Copies outside the file are not seen: version history of synchronised folders, backups.",
         "Text inside pictures is not read.",
-        "A row is known by its key column, never by its number; rows without a key, or with the "
-        "key of another row, are reported and never touched.",
+        "Rows without a key, or with the key of another row, are reported and never touched.",
     ),
 )

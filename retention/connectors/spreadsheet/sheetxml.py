@@ -96,7 +96,9 @@ class SheetXml:
         if self._empty:
             self.tail = rest + b"".join(self._chunks)
             return
-        end_of_row, end_of_data = (b"</%b%b" % (self.grammar.prefix, n) for n in (b"row>", b"sheetData"))
+        end_of_row, end_of_data = (
+            b"</%b%b" % (self.grammar.prefix, n) for n in (b"row>", b"sheetData")
+        )
         while True:
             stop = rest.find(end_of_data)
             if stop >= 0:
@@ -132,9 +134,7 @@ class SheetXml:
             yield match[0]
 
 
-def parse_row(
-    number: int, raw: bytes, names: Grammar, strings: SharedStrings, part: str
-) -> Row:
+def parse_row(number: int, raw: bytes, names: Grammar, strings: SharedStrings, part: str) -> Row:
     """The cells of one row that hold something. Raises PermanentFailure."""
     found = names.plain_cell.findall(raw)
     cells: list[Cell] = []
@@ -168,7 +168,7 @@ def _cell(column: int, kind: bytes, value: bytes, strings: SharedStrings, part: 
         index = int(value)
         if not 0 <= index < len(strings):
             raise odd(part, "points to a text that is not there")
-        return Cell(column, "s", strings[index], False, index)
+        return Cell(column, "s", strings[index], shared=index)
     known = _KINDS.get(kind)
     if known is None:
         raise odd(part, "holds a cell of an unknown type")

@@ -31,10 +31,12 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _CORNER = re.compile(r"(\$?)([A-Z]{1,3})(\$?)(\d+)")
-_UNKNOWABLE = frozenset({"INDIRECT", "OFFSET", "ADDRESS", "CELL", "ROW", "ROWS", "_XLFN.FORMULATEXT"})
+_UNKNOWABLE = frozenset(
+    {"INDIRECT", "OFFSET", "ADDRESS", "CELL", "ROW", "ROWS", "_XLFN.FORMULATEXT"}
+)
 
 
-class Unshiftable(Exception):
+class Unshiftable(Exception):  # noqa: N818 - a finding, not a fault
     """A reference that cannot be moved safely; carries where, never a value."""
 
 
@@ -129,16 +131,17 @@ def shift_formula(formula: str, rows: RowMap, sheet: str, *, here: bool) -> str:
     scope: str | None = None
     for kind, text in tokens(formula):
         ours = here if scope is None else names_sheet(scope, sheet)
+        moved = text
         if kind == "area" and ours:
-            text = _shift_area(text, rows)
+            moved = _shift_area(text, rows)
         elif kind == "rows" and ours:
-            text = _shift_rows(text, rows)
+            moved = _shift_rows(text, rows)
         elif kind == "name" and text.upper() in _UNKNOWABLE:
             raise Unshiftable("a formula that computes which cells it reads")
         elif (kind == "sheet" and ":" in text) or (kind == "other" and text == ":"):
             raise Unshiftable("a formula over several sheets or a computed range")
         scope = text if kind == "sheet" else None
-        out.append(text)
+        out.append(moved)
     return "".join(out)
 
 
@@ -170,11 +173,10 @@ def translate(formula: str, down: int, right: int) -> str:
     """
     out: list[str] = []
     for kind, text in tokens(formula):
-        if kind == "area":
-            text = ":".join(_moved(corner, down, right) for corner in corners_of(text))
-        elif kind in ("rows", "columns") and "$" not in text:
+        if kind in ("rows", "columns") and "$" not in text:
             raise Unshiftable("a shared formula over whole rows or columns")
-        out.append(text)
+        moves = kind == "area"
+        out.append(":".join(_moved(c, down, right) for c in corners_of(text)) if moves else text)
     return "".join(out)
 
 

@@ -64,7 +64,7 @@ def _read(
             raise PermanentFailure(
                 "a CSV file has no sheets", hint="leave `sheet:` out", code="no_sheet"
             )
-        return Source(path, file, CsvTable(file, path.name, settings.date_format), False)
+        return Source(path, file, CsvTable(file, path.name, settings.date_format), encrypted=False)
     encrypted = is_container(file)
     plain = file
     if encrypted:

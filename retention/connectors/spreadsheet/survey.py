@@ -95,17 +95,12 @@ def take(
             survey.keep(meant)
         else:
             found[key] = meant
-            if row.ragged:
-                objection = "ragged"
-            elif whole_row and _beside(row, columns):
-                objection = "cells_beside"
-            if objection:
-                objections[row.number] = objection
+            objections[row.number] = objection or _objection(row, columns, whole_row)
     survey.meant = list(found.values())
     for key in wanted:
         if key not in found and key not in survey.outcomes:
             survey.outcomes[key] = Outcome(key, Result.ALREADY_ABSENT)
-    survey.refuse(objections)
+    survey.refuse({number: why for number, why in objections.items() if why})
     return survey
 
 
@@ -124,6 +119,9 @@ def _meant(row: Row, key: str, *, wanted: bool) -> Meant:
     return Meant(row.number, key, shared, texts, int(fingerprint(row), 16))
 
 
-def _beside(row: Row, columns: Columns) -> bool:
+def _objection(row: Row, columns: Columns, whole_row: bool) -> str:
     first, last = columns.block
-    return any(not first <= cell.column <= last for cell in row.cells)
+    if row.ragged:
+        return "ragged"
+    beside = whole_row and any(not first <= cell.column <= last for cell in row.cells)
+    return "cells_beside" if beside else ""

@@ -137,5 +137,3 @@ class SheetTable:
         strings = self.workbook.strings
         for number, raw in xml.raw_rows():
             yield parse_row(number, raw, xml.grammar, strings, xml.part)
-
-

@@ -9,7 +9,7 @@ such a text `<` begins a tag and nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from xml.parsers import expat
 
 from lxml import etree
@@ -65,9 +65,9 @@ def guarded(chunks: Iterable[bytes], part: str) -> Iterator[bytes]:
             if first and chunk[:2] in (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<"):
                 raise odd(part, "is not UTF-8")
             first = False
-            parser.Parse(chunk, False)
+            parser.Parse(chunk, False)  # noqa: FBT003 - the standard library's own signature
             yield chunk
-        parser.Parse(b"", True)
+        parser.Parse(b"", True)  # noqa: FBT003
     except expat.ExpatError:
         raise odd(part, "is not well-formed XML") from None  # the parser quotes the text
 
@@ -79,7 +79,7 @@ def parse(data: bytes, part: str) -> etree._Element:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError:
         raise odd(part, "is not well-formed XML") from None  # the parser quotes the text
-    if root.getroottree().docinfo.doctype:
+    if b"<!DOCTYPE" in data:
         raise odd(part, "holds a document type declaration")
     return root
 
@@ -92,6 +92,11 @@ def serialise(root: etree._Element) -> bytes:
 def attributes(raw: bytes) -> dict[bytes, bytes]:
     """Attributes of one tag, still escaped."""
     return {name: a or b for name, a, b in _ATTRIBUTE.findall(raw)}
+
+
+def written(said: Mapping[bytes, bytes]) -> bytes:
+    """Attributes as they stand in a tag, with a space before each."""
+    return b"".join(b' %b="%b"' % (k, v.replace(b'"', b"&quot;")) for k, v in said.items())
 
 
 def unescape(text: bytes) -> bytes:

@@ -21,8 +21,8 @@ manifest = Manifest(
     system_settings=SqlSystem,
     location_settings=SqlLocation,
     notes=(
-        "Backups, replicas that lag, binary and write-ahead logs, and table space that the "
-        "server has not yet reused are outside what a look through SQL can prove.",
+        "Backups, lagging replicas, write-ahead and binary logs are outside what SQL can see.",
+        "So is table space that the server has freed but not yet used again.",
         "Rows of other tables go with a row only where `children` or a foreign key says so.",
     ),
 )

@@ -127,24 +127,26 @@ def not_after(
 
     None where the column cannot be compared in the database.
     """
-    local = _shifted(instant, _MARGIN).astimezone(zone).replace(tzinfo=None)
-    if shape is Shape.INSTANT:
-        return or_(column < _aware(instant), column.is_(None))
-    if shape is Shape.UTC:
-        return or_(column < instant.astimezone(UTC).replace(tzinfo=None), column.is_(None))
-    if shape is Shape.LOCAL:
-        return or_(column < local, column.is_(None))
-    if shape is Shape.DAY:
-        return or_(column <= local.date(), column.is_(None))
-    if shape is Shape.NUMBER:
-        return _numbers_not_after(column, _shifted(instant, _MARGIN))
-    if kind == "sqlite":
-        return _texts_not_after(column, _shifted(instant, _MARGIN))
-    return None
+    later = _shifted(instant, _MARGIN)
+    local = later.astimezone(zone).replace(tzinfo=None)
+    match shape:
+        case Shape.NUMBER:
+            return _numbers_not_after(column, later)
+        case Shape.ANY:
+            return _texts_not_after(column, later) if kind == "sqlite" else None
+        case Shape.INSTANT:
+            known = column < _aware(instant)
+        case Shape.UTC:
+            known = column < _aware(instant).replace(tzinfo=None)
+        case Shape.LOCAL:
+            known = column < local
+        case Shape.DAY:
+            known = column <= local.date()
+    return or_(known, column.is_(None))
 
 
 def not_before(
-    kind: str, shape: Shape, column: ColumnElement[Any], day: date, zone: tzinfo
+    shape: Shape, column: ColumnElement[Any], day: date, zone: tzinfo
 ) -> ColumnElement[bool] | None:
     """A condition that every row on or after this day, or without a readable date, fulfils."""
     start = _shifted(datetime(day.year, day.month, day.day, tzinfo=UTC), -_MARGIN)
@@ -186,5 +188,3 @@ def _texts_not_after(column: ColumnElement[Any], instant: datetime) -> ColumnEle
         func.julianday(column) >= func.julianday(instant.strftime("%Y-%m-%d %H:%M:%S")),
     )
     return func.coalesce(later, 0) == 0
-
-

@@ -37,7 +37,7 @@ _PG_TEMPORARY = {"57014", "55P03", "40001", "40P01", "25P03", "25P02", "57P01", 
 _PG_TEMPORARY_CLASSES = {"08", "53", "58", "XX"}
 _PG_REFUSED = {"42501", "3D000"}
 _PG_MISSING = {"42P01", "42703", "3F000"}
-_PG_REFUSED_TEXTS = ("authentication failed", "no password supplied", "pg_hba.conf", "role \"")
+_PG_REFUSED_TEXTS = ("authentication failed", "no password supplied", "pg_hba.conf", 'role "')
 
 _MY_TEMPORARY = {
     1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1317, 1637, 1927, 1969,
@@ -61,16 +61,14 @@ def meaning(error: Exception, place: str) -> ConnectorError:
     if isinstance(error, NoSuchTableError | UnreflectableTableError):
         return _missing(place)
     original: Any = error.orig if isinstance(error, DBAPIError) else error
-    if (state := getattr(original, "sqlstate", None)) is not None:
-        return _postgresql(str(state), place)
+    driver = type(original).__module__.partition(".")[0]
+    if driver == "psycopg":
+        state = original.sqlstate
+        return _postgresql(state, place) if state else _postgresql_connecting(original, place)
+    if driver == "pymysql":
+        return _mysql(original, place)
     if isinstance(original, sqlite3.Error):
         return _sqlite(original, place)
-    if type(original).__module__.startswith("psycopg"):
-        return _postgresql_connecting(original, place)
-    if type(original).__module__.startswith("pymysql"):
-        return _mysql(original, place)
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return _temporary(place, "connection")
     return PermanentFailure(
         f"the database driver failed ({type(original).__name__})", place=place, code="driver"
     )

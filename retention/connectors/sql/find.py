@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, String, func, or_, select
 from sqlalchemy.dialects.postgresql import ENUM as PG_ENUM
 from sqlalchemy.types import Enum, Integer, Numeric
 
@@ -25,19 +26,21 @@ def pages(
     """Every row that may match, in the order of the key."""
     layout = reading.layout
     key = layout.key_column
-    statement = (
-        select(*reading.columns).where(*pushed(layout, target)).order_by(key).limit(size)
-    )
+    statement = select(*reading.columns).where(*pushed(layout, target)).order_by(key).limit(size)
     after = _after(layout, cursor)
     while True:
         page = statement if after is None else statement.where(key > after)
-        rows = session.told(target.name, lambda page=page: session.reading().execute(page).all())
+        rows = session.told(target.name, partial(_all, session, page))
         if not rows:
             return
         after = rows[-1][0]
         yield Page(list(reading.records(rows)), _cursor(layout, after), len(rows))
         if len(rows) < size:
             return
+
+
+def _all(session: Session, statement: Select[Any]) -> Sequence[Row[Any]]:
+    return session.reading().execute(statement).all()
 
 
 def _cursor(layout: Layout, after: Any) -> str:
@@ -94,7 +97,7 @@ def _coarsely(layout: Layout, condition: Condition) -> ColumnElement[bool] | Non
             day = _midnight(layout, condition.value)
             return not_after(layout.kind, shape, column, day, layout.zone)
         case Op.AFTER:
-            return not_before(layout.kind, shape, column, condition.value, layout.zone)
+            return not_before(shape, column, condition.value, layout.zone)
         case _:
             return None
 
@@ -103,9 +106,7 @@ def _midnight(layout: Layout, day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=layout.zone)
 
 
-def _one_of(
-    layout: Layout, condition: Condition, *, exact: bool
-) -> ColumnElement[bool] | None:
+def _one_of(layout: Layout, condition: Condition, *, exact: bool) -> ColumnElement[bool] | None:
     """Listed values, where the database compares them as the engine does.
 
     The engine cannot tell apart texts that differ in case or surrounding spaces, so the coarse
@@ -156,7 +157,9 @@ def _exactly(layout: Layout, condition: Condition) -> ColumnElement[bool] | None
     if condition.op is Op.NOT_IN:
         listed = _one_of(layout, condition._replace(op=Op.IN), exact=True)
         return None if listed is None else or_(column.is_(None), ~listed)
-    if condition.op is Op.EMPTY and isinstance(layout.types[layout.known(condition.source)], String):
+    if condition.op is Op.EMPTY and isinstance(
+        layout.types[layout.known(condition.source)], String
+    ):
         empty = or_(column.is_(None), func.trim(column) == "")
         return empty if condition.value else ~empty
     return None
@@ -177,4 +180,3 @@ def again(session: Session, reading: Reading, place: str, keys: list[str]) -> li
     rows = session.told(place, lambda: session.reading().execute(statement).all())
     # A collation may find a key that only looks alike.
     return [row for row in rows if row[0] in raw]
-

@@ -16,12 +16,15 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
+    TEXT,
+    VARCHAR,
     ColumnElement,
     Inspector,
     Integer,
     LargeBinary,
     Numeric,
     String,
+    Text,
     Uuid,
     any_,
     bindparam,
@@ -31,7 +34,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
-from sqlalchemy.sql import FromClause, column, quoted_name, table
+from sqlalchemy.sql import TableClause, column, quoted_name, table
+from sqlalchemy.sql.expression import ColumnClause
 from sqlalchemy.sql.sqltypes import Float, NullType
 from sqlalchemy.types import TypeEngine
 
@@ -53,7 +57,7 @@ class Layout:
     kind: str
     name: str
     schema: str | None
-    table: FromClause
+    table: TableClause
     types: _Named
     key: str
     key_type: TypeEngine[Any]
@@ -81,14 +85,20 @@ class Layout:
         """The column's own name for `name`."""
         return known_column(self.types, name, self.container, self.place)
 
+    def type_of(self, name: str) -> TypeEngine[Any]:
+        """A column's reflected type."""
+        return self.types[self.known(name)]
+
     def shape(self, name: str) -> Shape:
         """How a column stores dates."""
-        return shape_of(self.kind, self.types[self.known(name)])
+        return shape_of(self.kind, self.type_of(name))
 
     def among(self, what: ColumnElement[Any], keys: list[Any]) -> ColumnElement[bool]:
         """`what` is one of these keys; one parameter on PostgreSQL, so that the plan is reused."""
         if self.kind == "postgresql":
-            array = ARRAY(self.key_type)
+            # A cast to varchar(n) would cut a long key down to somebody else's.
+            cut = isinstance(self.key_type, VARCHAR | TEXT)
+            array = ARRAY(Text() if cut else self.key_type)
             return what == any_(cast(bindparam(None, keys, type_=NullType()), array))
         return what.in_(keys)
 
@@ -140,9 +150,9 @@ class Layouts:
         )
 
 
-def table_of(name: str, schema: str | None, names: Iterable[str]) -> FromClause:
+def table_of(name: str, schema: str | None, names: Iterable[str]) -> TableClause:
     """A table to build statements with; every identifier is quoted, none is typed."""
-    columns = [column(quoted_name(n, quote=True)) for n in names]
+    columns: list[ColumnClause[Any]] = [column(quoted_name(n, quote=True)) for n in names]
     quoted_schema = quoted_name(schema, quote=True) if schema else None
     return table(quoted_name(name, quote=True), *columns, schema=quoted_schema)
 
@@ -213,7 +223,7 @@ def _refuse_shared_keys(
 
 
 def _refuse_missing_keys(
-    connection: Connection, from_clause: FromClause, key: str, place: str
+    connection: Connection, from_clause: TableClause, key: str, place: str
 ) -> None:
     """Rows without a key can never be named, so they would stay for ever without a word."""
     found = connection.execute(
@@ -259,4 +269,3 @@ def _decimal(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation:
         raise ValueError("not a number") from None
-

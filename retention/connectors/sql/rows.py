@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, time, timedelta
-from decimal import Decimal
+from datetime import date
 from hashlib import blake2b
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import ColumnElement
 
@@ -90,20 +88,22 @@ class Reading:
 
 def plain(value: Any) -> Value:
     """A driver's value in the protocol's types."""
-    if value.__class__ in _PLAIN or isinstance(value, date):
-        return value  # type: ignore[no-any-return]  # the set above says what it is
-    if isinstance(value, Decimal | UUID | time | timedelta):
-        return str(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        raw = bytes(value)
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError:
-            return raw.hex()
-    if isinstance(value, list | tuple | set | frozenset):
-        return tuple(str(part) for part in value)
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+    match value:
+        case None | str() | int() | float() | date():
+            return value
+        case bytes() | bytearray() | memoryview():
+            return _text(bytes(value))
+        case list() | tuple() | set() | frozenset():
+            return tuple(str(part) for part in value)
+        case dict():
+            return json.dumps(value, ensure_ascii=False, default=str)
+        case _:
+            # Decimal, UUID, time, interval, network address: their usual text.
+            return str(value)
 
 
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.hex()

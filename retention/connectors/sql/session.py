@@ -84,7 +84,8 @@ class Session:
         """The connection that looks; every statement sees what is committed."""
         if self._reader is None:
             if self._pool == 1:
-                self._writer = _close(self._writer)
+                _close(self._writer)
+                self._writer = None
             self._reader = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         return self._reader
 
@@ -93,15 +94,17 @@ class Session:
         """One transaction on the connection that acts."""
         if self._writer is None:
             if self._pool == 1:
-                self._reader = _close(self._reader)
+                _close(self._reader)
+                self._reader = None
             self._writer = self.engine.connect().execution_options(**{_ACTING: True})
         with self._writer.begin():
             yield self._writer
 
     def close(self) -> None:
         """End the session; may be called twice."""
-        self._reader = _close(self._reader)
-        self._writer = _close(self._writer)
+        _close(self._reader)
+        _close(self._writer)
+        self._reader = self._writer = None
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
@@ -111,7 +114,8 @@ class Session:
         for name in ("_reader", "_writer"):
             connection: Connection | None = getattr(self, name)
             if connection is not None and (connection.invalidated or connection.in_transaction()):
-                setattr(self, name, _close(connection))
+                _close(connection)
+                setattr(self, name, None)
 
     def _make(self) -> Engine:
         options: dict[str, Any] = {"isolation_level": "READ COMMITTED"}
@@ -152,6 +156,7 @@ class Session:
 
 
 def _close(connection: Connection | None) -> None:
+    """End a connection, broken or not."""
     if connection is not None:
         try:
             connection.close()

@@ -46,12 +46,12 @@ class SqlSystem(_Settings):
     url: Annotated[Secret | SecretStr | str, BeforeValidator(_no_password)] = Field(
         description="SQLAlchemy URL: sqlite:///path, postgresql://…, mysql://… ."
     )
-    password: SecretField | None = Field(None, description="Where the URL does not hold it.")
-    pool: int = Field(2, ge=1, le=20, description="Connections that one session may hold.")
+    password: SecretField | None = Field(default=None, description="Where the URL has none.")
+    pool: int = Field(default=2, ge=1, le=20, description="Connections that one session may hold.")
     statement_timeout: float = Field(
         60, gt=0, description="Seconds after which a statement, or a wait for a lock, is given up."
     )
-    page: int = Field(5000, ge=1, le=100_000, description="Rows read at a time.")
+    page: int = Field(default=5000, ge=1, le=100_000, description="Rows read at a time.")
 
 
 class Via(_Settings):
@@ -67,7 +67,7 @@ class Child(_Settings):
     """A table whose rows go before the row they belong to."""
 
     table: str
-    key: str | None = Field(None, description="Its own key; for people who read this.")
+    key: str | None = Field(default=None, description="Its own key; for people who read this.")
     parent: str = Field(description="Column that points at the parent's key, or at `via`'s.")
     match: dict[str, Scalar] = Field(
         default_factory=dict, description="Column values that tell whose rows these are."
@@ -96,7 +96,8 @@ class SqlLocation(_Settings):
     table: str = Field(min_length=1, description="`table` or `schema.table`.")
     key: str = Field(min_length=1, description="Column that is unique: one row, one key.")
     timezone: str | None = Field(
-        None, description="Zone of dates that are stored without one. Default: the organisation's."
+        default=None,
+        description="Zone of dates that are stored without one. Default: the organisation's.",
     )
     children: tuple[Child, ...] = ()
     uploads: Uploads | None = None

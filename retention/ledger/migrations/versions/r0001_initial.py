@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.String(length=32), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("frontier", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("log", "size", name=op.f("pk_audit_checkpoint")),
     )
     op.create_table(
@@ -54,7 +55,13 @@ def upgrade() -> None:
         sa.Column("log", sa.String(length=300), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("frontier", sa.LargeBinary(), nullable=False),
+        sa.Column("vkeys", sa.Text(), nullable=False),
+        sa.Column("pseudonym_check", sa.String(length=32), nullable=False),
+        sa.Column("opened_at", sa.String(length=32), nullable=False),
         sa.Column("closed_at", sa.String(length=32), nullable=True),
+        sa.Column("dropped_at", sa.String(length=32), nullable=True),
+        sa.Column("verified_size", sa.BigInteger(), nullable=False),
+        sa.Column("verified_at", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("log", name=op.f("pk_audit_head")),
     )
     op.create_table(

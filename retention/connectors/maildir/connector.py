@@ -1,0 +1,429 @@
+"""Mail in a Maildir on this machine, for those who run the mail server themselves.
+
+The act is an unlink after the file was found to be what it was. Dovecot and others notice by
+themselves; their index files are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from retention.connectors import mail_headers
+from retention.connectors.base import (
+    Cap,
+    Connector,
+    Content,
+    Level,
+    Manifest,
+    Opened,
+    Outcome,
+    Page,
+    Probe,
+    Proof,
+    Record,
+    Ref,
+    Result,
+    Scalar,
+    Target,
+)
+from retention.connectors.mail_folders import MailFolder, resolve
+from retention.connectors.mail_sources import (
+    Message,
+    Sources,
+    own_addresses,
+    trace_of,
+    trace_without_id,
+)
+from retention.connectors.maildir.copies import Copies
+from retention.connectors.maildir.settings import MaildirLocation, MaildirSystem
+from retention.connectors.maildir.store import (
+    Entry,
+    Store,
+    flags_of,
+    header_block,
+    received_of,
+    status_of,
+)
+from retention.errors import ConnectorError, PermanentFailure
+
+_PAGE = 500
+_REMEMBERED = 200_000
+_HOW = "directory listing + message-id search"
+
+manifest = Manifest(
+    kind="maildir",
+    title="Mail in a Maildir on this machine",
+    capabilities=Cap.DELETE | Cap.READ | Cap.PUSH_DOWN | Cap.COPIES,
+    system_settings=MaildirSystem,
+    location_settings=MaildirLocation,
+    max_batch=500,
+    notes=(
+        "Backups, snapshots and hard links outside this Maildir are out of sight.",
+        "A copy in another folder of the same location is a record of its own.",
+        "A message without Message-ID is traced by its size and date.",
+        "Index files of the mail server are left alone: it notices by itself.",
+    ),
+)
+
+
+def connect(opened: Opened) -> Connector:
+    """A new session with a Maildir."""
+    return MaildirConnector(opened)
+
+
+class MaildirConnector:
+    """One session with one Maildir."""
+
+    def __init__(self, opened: Opened) -> None:
+        settings = cast(MaildirSystem, opened.settings)
+        self._system = opened.system
+        self._own = own_addresses(settings.own)
+        self._store = Store(opened.system, Path(opened.base, settings.path))
+        self._copies = Copies(self._store)
+        self._page = int(opened.extras.get("page", _PAGE))
+        self._listing = Listing(self._store)
+
+    def __repr__(self) -> str:
+        return f"MaildirConnector({self._system})"
+
+    def describe(self) -> Manifest:
+        return manifest
+
+    def close(self) -> None:
+        self._listing.forget()
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def probe(self, targets: Sequence[Target]) -> Iterator[Probe]:
+        try:
+            folders = self._store.folders()
+        except ConnectorError as error:
+            yield Probe("path", ok=False, detail=error.message, hint=error.hint)
+            return
+        yield Probe("path", ok=True, detail=f"a Maildir with {len(folders)} folders")
+        for target in targets:
+            check = f"location {target.name}"
+            try:
+                covered = self._resolved(target)
+                counts = [self._store.size(folder) for folder in covered]
+                closed = sum(not self._writable(folder) for folder in covered)
+            except ConnectorError as error:
+                yield Probe(check, ok=False, detail=error.message, hint=error.hint)
+                continue
+            told = f"{len(covered)} folders with {sum(counts)} messages"
+            yield Probe(check, ok=bool(covered), detail=told)
+            if closed:
+                yield Probe(
+                    check,
+                    ok=False,
+                    detail=f"{closed} folders cannot be written to",
+                    hint="deleting a message needs the right to write to its folder",
+                )
+
+    def _writable(self, folder: MailFolder) -> bool:
+        with self._store.opened(folder) as at:
+            return os.access("cur", os.W_OK | os.X_OK, dir_fd=at, effective_ids=True)
+
+    def containers(self, target: Target) -> tuple[str, ...]:
+        return tuple(folder.name for folder in self._resolved(target))
+
+    def _resolved(self, target: Target) -> tuple[MailFolder, ...]:
+        settings = cast(MaildirLocation, target.settings)
+        return resolve(settings.folders, self._store.folders(), target.name)
+
+    def count(self, target: Target) -> int | None:
+        return sum(self._store.size(folder) for folder in self._resolved(target))
+
+    def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
+        sources = Sources(target, self._own)
+        at = json.loads(cursor) if cursor else {}
+        before = [b.instant for b in target.bounds if b.source == "internal_date"]
+        bound = min(before) if before else None
+        for folder in self._resolved(target):
+            if folder.name < at.get("folder", ""):
+                continue
+            resumed = at if folder.name == at.get("folder") else {}
+            yield from self._pages(folder, resumed, bound, sources)
+
+    def _pages(
+        self, folder: MailFolder, at: Mapping[str, Any], bound: datetime | None, sources: Sources
+    ) -> Iterator[Page]:
+        parts = self._store.sorted_parts(folder, int(at.get("part", 0)), int(at.get("parts", 0)))
+        for number, total, listed in parts:
+            after = at.get("after", "") if number == int(at.get("part", -1)) else ""
+            entries = [e for e in listed if e.base > after]
+            self._listing.remember(folder, entries)
+            for start in range(0, len(entries), self._page):
+                part = entries[start : start + self._page]
+                records = self._records(folder, part, sources, bound)
+                place = {
+                    "folder": folder.name,
+                    "part": number,
+                    "parts": total,
+                    "after": part[-1].base,
+                }
+                yield Page(records, json.dumps(place), len(part))
+
+    def _records(
+        self,
+        folder: MailFolder,
+        entries: Iterable[Entry],
+        sources: Sources,
+        bound: datetime | None = None,
+        *,
+        again: bool = True,
+    ) -> list[Record]:
+        out: list[Record] = []
+        moved: set[str] = set()
+        with self._store.opened(folder) as at:
+            for entry in entries:
+                try:
+                    if bound is not None and received_of(status_of(at, entry)) >= bound:
+                        continue
+                    read = header_block(at, entry)
+                except FileNotFoundError:
+                    read = None
+                if read is None:
+                    moved.add(entry.base)
+                else:
+                    out.append(_record(folder, entry, *read, sources))
+        if moved and again:
+            # Flags changed while we looked, so the name did: find it once more.
+            found = self._store.locate(folder, moved).values()
+            out += self._records(folder, found, sources, bound, again=False)
+        return out
+
+    def recheck(self, target: Target, keys: Sequence[str]) -> Iterator[Record]:
+        sources = Sources(target, self._own)
+        folders = {f.name: f for f in self._store.folders()}
+        for name, bases in _by_folder(keys).items():
+            if (folder := folders.get(name)) is None:
+                continue
+            entries = self._listing.locate(folder, bases)
+            yield from self._records(folder, entries.values(), sources)
+
+    def read(
+        self,
+        target: Target,  # noqa: ARG002 -- a key says all
+        refs: Sequence[Ref],
+    ) -> Iterator[Content]:
+        folders = {f.name: f for f in self._store.folders()}
+        for ref in refs:
+            name, base = split_key(ref.key)
+            folder = folders.get(name)
+            entry = self._listing.locate(folder, {base}).get(base) if folder else None
+            if folder is None or entry is None:
+                continue
+            with self._store.opened(folder) as at:
+                file = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=at)
+                with os.fdopen(file, "rb") as stream:
+                    status = os.fstat(stream.fileno())
+                    data = stream.read()
+            yield Content(
+                ref.key, "message/rfc822", f"{int(status.st_mtime)}-{status.st_ino}.eml", data
+            )
+
+    # --- acting -------------------------------------------------------------------------------
+
+    def erase(self, target: Target, refs: Sequence[Ref]) -> Iterator[Outcome]:
+        if not refs:
+            return
+        sources = Sources(target, self._own)
+        folders = {f.name: f for f in self._store.folders()}
+        for name, group in _refs_by_folder(refs).items():
+            if (folder := folders.get(name)) is None:
+                yield from (
+                    Outcome(r.key, Result.FAILED_PERMANENT, "folder_missing") for r in group
+                )
+                continue
+            entries = self._listing.locate(folder, {split_key(r.key)[1] for r in group})
+            with self._store.opened(folder) as at:
+                for ref in group:
+                    entry = entries.get(split_key(ref.key)[1])
+                    yield _unlink(at, ref, entry, sources)
+                _settle(at)
+
+    def mask(
+        self,
+        target: Target,  # noqa: ARG002 -- the protocol's signature
+        refs: Sequence[Ref],  # noqa: ARG002 -- likewise
+        values: Mapping[str, Scalar],  # noqa: ARG002 -- likewise
+    ) -> Iterator[Outcome]:
+        raise PermanentFailure(
+            "mail cannot be masked", hint="use `delete`", place=self._system, code="unsupported"
+        )
+
+    # --- proof --------------------------------------------------------------------------------
+
+    def verify(
+        self,
+        target: Target,
+        refs: Sequence[Ref],
+        control: Ref | None,
+        masked: Mapping[str, Scalar] | None = None,
+    ) -> Iterator[Proof]:
+        if masked is not None:
+            raise PermanentFailure("mail cannot be masked", place=self._system, code="unsupported")
+        folders = {f.name: f for f in self._store.folders()}
+        if control is not None and not self._readable(folders, control):
+            yield from (Proof(ref.key, Level.UNKNOWN, "control read failed") for ref in refs)
+            return
+        gone: list[Ref] = []
+        for name, group in _refs_by_folder(refs).items():
+            if (folder := folders.get(name)) is None:
+                yield from (Proof(r.key, Level.UNKNOWN, "folder not readable") for r in group)
+                continue
+            still = self._copies.present(folder, {split_key(r.key)[1] for r in group})
+            for ref in group:
+                if split_key(ref.key)[1] in still:
+                    yield Proof(ref.key, Level.PRESENT, "directory listing")
+                else:
+                    gone.append(ref)
+        covered = {f.name for f in self._resolved(target)} | {ref.container for ref in gone}
+        yield from self._elsewhere(gone, [f for n, f in folders.items() if n not in covered])
+
+    def _readable(self, folders: Mapping[str, MailFolder], control: Ref) -> bool:
+        name, base = split_key(control.key)
+        folder = folders.get(name)
+        if folder is None:
+            return False
+        entry = self._store.locate(folder, {base}).get(base)
+        if entry is None:
+            return False
+        with self._store.opened(folder) as at:
+            return header_block(at, entry) is not None
+
+    def _elsewhere(self, gone: Sequence[Ref], folders: Collection[MailFolder]) -> Iterator[Proof]:
+        found = self._copies.among(folders, {ref.trace for ref in gone if ref.trace})
+        for ref in gone:
+            if ref.trace in found:
+                yield Proof(ref.key, Level.PRESENT, "copy in another folder")
+            else:
+                yield Proof(ref.key, Level.GONE, _HOW)
+
+
+class Listing:
+    """Where the files of the folder last listed were: spares a listing for every batch.
+
+    Only a hint: a name that no longer fits is looked for again.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._folder = ""
+        self._entries: dict[str, Entry] = {}
+
+    def forget(self) -> None:
+        self._folder = ""
+        self._entries = {}
+
+    def remember(self, folder: MailFolder, entries: Sequence[Entry]) -> None:
+        """Keep what was just listed, up to a limit."""
+        if folder.name != self._folder or len(self._entries) + len(entries) > _REMEMBERED:
+            self._folder, self._entries = folder.name, {}
+        self._entries.update((e.base, e) for e in entries)
+
+    def locate(self, folder: MailFolder, bases: set[str]) -> dict[str, Entry]:
+        """Where these messages are now; those that are nowhere are left out."""
+        found: dict[str, Entry] = {}
+        if folder.name == self._folder:
+            with self._store.opened(folder) as at:
+                for base in bases:
+                    entry = self._entries.get(base)
+                    if entry is not None and _exists(at, entry):
+                        found[base] = entry
+        if missing := bases - found.keys():
+            located = self._store.locate(folder, missing)
+            self.remember(folder, list(located.values()))
+            found |= located
+        return found
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """(folder, base name). Raises PermanentFailure for what is no key of ours."""
+    folder, slash, base = key.rpartition("/")
+    if not slash or not folder or not base:
+        raise PermanentFailure("a key is none of this connector's", code="bad_key")
+    return folder, base
+
+
+def version_of(status: os.stat_result, entry: Entry, sources: Sources) -> str:
+    """Fingerprint: the same file, untouched; flags only where a filter rests on them."""
+    mark = sources.flags_mark(flags_of(entry.name))
+    return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}{mark}"
+
+
+def _record(
+    folder: MailFolder, entry: Entry, block: bytes, status: os.stat_result, sources: Sources
+) -> Record:
+    headers = mail_headers.split(block)
+    received = received_of(status)
+    message = Message(folder.name, received, headers, flags_of(entry.name), status.st_size)
+    trace = trace_of(headers) or trace_without_id(status.st_size, received)
+    key = f"{folder.name}/{entry.base}"
+    return Record(
+        Ref(folder.name, key, version_of(status, entry, sources), trace),
+        sources.dates(message),
+        sources.fields(message),
+    )
+
+
+def _exists(at: int, entry: Entry) -> bool:
+    try:
+        status_of(at, entry)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _unlink(at: int, ref: Ref, entry: Entry | None, sources: Sources) -> Outcome:
+    """Delete one file if it is what it was. `linked`: the content has another name somewhere."""
+    if entry is None:
+        return Outcome(ref.key, Result.ALREADY_ABSENT)
+    try:
+        status = status_of(at, entry)
+        if not stat.S_ISREG(status.st_mode) or version_of(status, entry, sources) != ref.version:
+            return Outcome(ref.key, Result.CHANGED)
+        os.unlink(entry.path, dir_fd=at)
+    except FileNotFoundError:
+        # Renamed or removed this very moment: which of the two, the engine finds out.
+        return Outcome(ref.key, Result.FAILED_TEMPORARY, "moved")
+    except PermissionError:
+        return Outcome(ref.key, Result.FAILED_PERMANENT, "denied")
+    except OSError:
+        return Outcome(ref.key, Result.FAILED_TEMPORARY, "disk")
+    return Outcome(ref.key, Result.DISPOSED, "linked" if status.st_nlink > 1 else "")
+
+
+def _settle(at: int) -> None:
+    """What was said to be deleted stays deleted after a power cut."""
+    for part in ("new", "cur"):
+        try:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+        except FileNotFoundError:
+            continue
+        try:
+            os.fsync(inner)
+        finally:
+            os.close(inner)
+
+
+def _by_folder(keys: Iterable[str]) -> dict[str, set[str]]:
+    out: dict[str, set[str]] = {}
+    for key in keys:
+        folder, base = split_key(key)
+        out.setdefault(folder, set()).add(base)
+    return out
+
+
+def _refs_by_folder(refs: Sequence[Ref]) -> dict[str, list[Ref]]:
+    out: dict[str, list[Ref]] = {}
+    for ref in refs:
+        out.setdefault(split_key(ref.key)[0], []).append(ref)
+    return out

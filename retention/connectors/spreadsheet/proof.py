@@ -1,0 +1,91 @@
+"""The look after the act: are the rows gone, and does anything of them remain elsewhere?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from retention.connectors.base import Level, Proof, Ref, Scalar
+from retention.connectors.spreadsheet.columns import Columns, cell_at
+from retention.connectors.spreadsheet.csvfile import CsvTable
+from retention.connectors.spreadsheet.identity import own_key, untouchable
+from retention.connectors.spreadsheet.reading import traces
+from retention.connectors.spreadsheet.residue import Needles, left_in
+from retention.connectors.spreadsheet.source import Source
+from retention.connectors.spreadsheet.table import Row, scalar_of
+
+BY_KEY = "sheet read by key"
+EVERY_PART = "sheet read by key, every part searched"
+
+
+def proofs(
+    source: Source,
+    columns: Columns,
+    refs: Sequence[Ref],
+    control: Ref | None,
+    masked: Mapping[str, Scalar] | None,
+    place: str,
+) -> Iterator[Proof]:
+    """One proof per ref; all `unknown` where the control record cannot be read."""
+    wanted = {ref.key for ref in refs}
+    there: dict[str, bool] = {}
+    control_seen = control is None
+    for row in source.table.rows():
+        if row.number <= columns.header or not row.cells:
+            continue
+        key = own_key(row, columns, place)
+        control_seen = control_seen or (control is not None and key == control.key)
+        if key in wanted:
+            fits = masked is not None and _holds(row, columns, masked)
+            there[key] = there.get(key, True) and fits
+    if not control_seen:
+        yield from (Proof(ref.key, Level.UNKNOWN, "control record not found") for ref in refs)
+        return
+    left = _residue(source, refs) if masked is None else frozenset[str]()
+    for ref in refs:
+        yield _proof(ref, there, left, masked is not None)
+
+
+def _proof(ref: Ref, there: Mapping[str, bool], left: frozenset[str], masked: bool) -> Proof:
+    if untouchable(ref.key):
+        return Proof(ref.key, Level.PRESENT, BY_KEY)
+    if masked:
+        done = there.get(ref.key, True)
+        return Proof(ref.key, Level.GONE if done else Level.PRESENT, BY_KEY)
+    if ref.key in there:
+        return Proof(ref.key, Level.PRESENT, BY_KEY)
+    return Proof(ref.key, Level.GONE if ref.key in left else Level.CLEAN, EVERY_PART)
+
+
+def _holds(row: Row, columns: Columns, masked: Mapping[str, Scalar]) -> bool:
+    return all(
+        _same(scalar_of(cell_at(row, columns.places[name])), value)
+        for name, value in masked.items()
+        if name in columns.places
+    )
+
+
+def _same(found: Scalar, wanted: Scalar) -> bool:
+    if wanted is None or wanted == "":
+        return found is None or found == ""
+    if isinstance(wanted, bool):
+        return str(found).casefold() == str(wanted).casefold()
+    return found == wanted or str(found) == str(wanted)
+
+
+def _residue(source: Source, refs: Sequence[Ref]) -> frozenset[str]:
+    """Keys of which something distinctive stands anywhere in the file."""
+    by_key = traces(refs)
+    needles = Needles(value for values in by_key.values() for value in values)
+    if not needles:
+        return frozenset()
+    found = set(_found(source, needles))
+    return frozenset(key for key, values in by_key.items() if not found.isdisjoint(values))
+
+
+def _found(source: Source, needles: Needles) -> Iterable[str]:
+    if isinstance(source.table, CsvTable):
+        source.file.seek(0)
+        chunks = iter(lambda: source.file.read(1 << 20), b"")
+        return needles.among(chunks, source.table.dialect.encoding)
+    package = source.table.workbook.package.zip
+    return (value for _, value in left_in(package, package.namelist(), needles))

@@ -1,0 +1,98 @@
+"""Reducing a record to the facts that its rules ask for: the part that runs for every record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from retention.decide.facts import Facts, People, Value, When
+from retention.decide.model import NOBODY, SubjectState
+from retention.decide.rules import View
+from retention.policy.counting import zone_of
+from retention.policy.where import matches
+
+REMEMBERED = 40_000
+"""Verdicts (and filter answers) kept at most, about a kilobyte each; then it starts anew."""
+_NOTHING = People()
+
+
+def facts_of(
+    view: View,
+    dates: Mapping[str, When],
+    fields: Mapping[str, Value],
+    state: SubjectState,
+    time: tuple[datetime, date],
+    *,
+    remember: bool,
+) -> Facts:
+    """The facts of one record. `time`: now, as an instant and as a civil day."""
+    now, today = time
+    zone = zone_of(view.zones[0])
+    days: list[When] = []
+    future: tuple[str, ...] = ()
+    for source in view.asked.dates:
+        when = dates.get(source)
+        if isinstance(when, datetime):
+            if when > now:
+                future = (*future, source)
+            if source not in view.exact:
+                when = when.astimezone(zone).date()
+        elif when is not None and when > today:
+            future = (*future, source)
+        days.append(when)
+    return Facts(
+        view.asked,
+        tuple(days),
+        future,
+        _answers(view, dates, fields, remember=remember) if view.filters else (),
+        tuple([m.worn_by(fields) for m in view.masks]) if view.masks else (),
+        _NOTHING if state is NOBODY else _people(view, state),
+    )
+
+
+def _people(view: View, state: SubjectState) -> People:
+    asked = view.asked
+    withdrawn = state.withdrawn
+    return People(
+        events=tuple([state.events.get(name) for name in asked.events]),
+        linked=tuple([state.linked.get(link) for link in asked.links]),
+        withdrawn=tuple([_latest([withdrawn.get(s) for s in c.scopes]) for c in view.claims])
+        if withdrawn
+        else (None,) * len(view.claims),
+        erased=state.erasure_verified,
+        restricted=state.restricted,
+        access_open=state.access_open,
+    )
+
+
+def _latest(instants: Sequence[datetime | None]) -> datetime | None:
+    return max((i for i in instants if i is not None), default=None)
+
+
+def _answers(
+    view: View, dates: Mapping[str, When], fields: Mapping[str, Value], *, remember: bool
+) -> tuple[bool | None, ...]:
+    values = {
+        s: fields[s] if s in fields else dates[s]
+        for s in view.where_fields
+        if s in fields or s in dates
+    }
+    if not remember:
+        return _ask(view, values)
+    key = tuple([(s, type(v), v if type(v) in _PLAIN else repr(v)) for s, v in values.items()])
+    found = view.answers.get(key)
+    if found is None:
+        if len(view.answers) >= REMEMBERED:
+            view.answers.clear()
+        found = view.answers[key] = _ask(view, values)
+    return found
+
+
+_PLAIN = (str, int, bool, type(None), date)
+"""Types whose equal values are the same to every filter; others are told apart by their text."""
+
+
+def _ask(view: View, values: Mapping[str, Any]) -> tuple[bool | None, ...]:
+    zone = zone_of(view.organisation.timezone)
+    return tuple(matches(filters, values, zone) for filters in view.filters)

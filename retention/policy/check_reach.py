@@ -1,0 +1,128 @@
+"""Which records the policies reach: locations without a rule, rules that never decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from retention.policy.codes import finding
+from retention.policy.digest import referenced_clusters
+from retention.policy.findings import Finding, Path, Positions
+from retention.policy.model import Basis, Bundle, Policy, Then
+from retention.policy.statutes import covers
+
+
+def rests_on(bundle: Bundle, policy: Policy) -> tuple[str, ...]:
+    """Locations that a policy applies to, and those whose dates its starting point uses."""
+    referenced = set(referenced_clusters(policy))
+    applied = set(bundle.locations_of(policy))
+    return tuple(
+        name
+        for name in bundle.locations()
+        if name in applied or name.partition("/")[0] in referenced
+    )
+
+
+def check(bundle: Bundle, positions: Positions) -> Iterator[Finding]:
+    """All findings about clusters, purposes and reach."""
+    yield from _locations(bundle, positions)
+    yield from _purposes(bundle, positions)
+    for name, policy in bundle.policies.items():
+        if not bundle.locations_of(policy):
+            path: Path = ("policies", name, "applies_to")
+            message = f"`{name}` applies to no location"
+            yield finding("no-location", positions.value(path), message, path)
+        yield from _consent(name, policy, bundle, positions)
+        yield from _outranked(name, policy, bundle, positions)
+
+
+def _locations(bundle: Bundle, positions: Positions) -> Iterator[Finding]:
+    reached = {
+        location
+        for policy in bundle.policies.values()
+        if policy.then.kind is not Then.KEEP
+        for location in bundle.locations_of(policy)
+    }
+    for name in bundle.locations():
+        if name not in reached:
+            cluster, _, location = name.partition("/")
+            path: Path = ("clusters", cluster, "locations", location)
+            message = f"no policy says when records of `{name}` go"
+            yield finding("no-policy", positions.key(path), message, path)
+
+
+def _purposes(bundle: Bundle, positions: Positions) -> Iterator[Finding]:
+    first: dict[str, tuple[str, Basis]] = {}
+    for name, cluster in bundle.clusters.items():
+        path: Path = ("clusters", name, "basis")
+        if cluster.basis is None:
+            message = f"`{name}` has no legal basis"
+            yield finding("no-basis", positions.key(path), message, path)
+        elif cluster.purpose is not None:
+            other, basis = first.setdefault(cluster.purpose, (name, cluster.basis))
+            if basis is not cluster.basis:
+                message = (
+                    f"the purpose `{cluster.purpose}` rests on {cluster.basis} here "
+                    f"and on {basis} in `{other}`"
+                )
+                yield finding("mixed-bases", positions.value(path), message, path)
+
+
+def _consent(name: str, policy: Policy, bundle: Bundle, positions: Positions) -> Iterator[Finding]:
+    if policy.keep_at_least is None:
+        return
+    for cluster in dict.fromkeys(n.partition("/")[0] for n in bundle.locations_of(policy)):
+        if bundle.clusters[cluster].basis is Basis.CONSENT:
+            path = ("policies", name, "keep_at_least")
+            message = f"`{cluster}` rests on consent, which can end any day"
+            yield finding("consent-with-minimum", positions.value(path), message, path)
+
+
+def _outranked(
+    name: str, policy: Policy, bundle: Bundle, positions: Positions
+) -> Iterator[Finding]:
+    """A rule that never decides about any record, because others always come first."""
+    if policy.keep_at_least is not None or policy.then.kind is Then.KEEP:
+        return
+    others: set[str] = set()
+    for location in bundle.locations_of(policy):
+        above = _above(name, policy, location, bundle)
+        if above is None:
+            return
+        others.add(above)
+    if others:
+        path: Path = ("policies", name)
+        message = f"`{name}` never decides: {', '.join(sorted(others))} always comes first"
+        yield finding("always-outranked", positions.key(path), message, path)
+
+
+def _above(name: str, policy: Policy, location: str, bundle: Bundle) -> str | None:
+    """A policy that decides about every record of the location before this one can."""
+    for other, rule in bundle.policies.items():
+        if other == name or rule.where is not None or location not in bundle.locations_of(rule):
+            continue
+        if name in rule.supersedes:
+            return other
+        if rule.fields != policy.fields or rule.then.kind is Then.KEEP:
+            continue
+        if rule.delete_at_latest is None and rule.keep_at_least is None:
+            continue
+        if _tier(rule, location) > _tier(policy, location):
+            return other
+        if _tier(rule, location) == _tier(policy, location) and _sooner(rule, policy):
+            return other
+    return None
+
+
+def _tier(policy: Policy, location: str) -> int:
+    """Most specific first (design.md §5, rule 2): where-selected, cluster or location, "*"."""
+    if policy.where is not None:
+        return 2
+    return int(bool({location, location.partition("/")[0]} & set(policy.applies_to)))
+
+
+def _sooner(rule: Policy, policy: Policy) -> bool:
+    """Whether the same clock always runs out earlier under `rule`."""
+    if (rule.starting_point, rule.cutoff) != (policy.starting_point, policy.cutoff):
+        return False
+    one, other = rule.delete_at_latest, policy.delete_at_latest
+    return one is not None and other is not None and covers(other, one) and not covers(one, other)

@@ -1,0 +1,39 @@
+"""The IMAP connector keeps the contract, on a real Dovecot, by either date and storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from retention.testing.contract import ConnectorContract
+from retention.testing.world import World
+from tests.connectors.imap_world import ACL_CONFIG, ImapWorld
+from tests.servers.dovecot import Dovecot
+
+
+@pytest.fixture(scope="module")
+def acl_server() -> Iterator[Dovecot]:
+    """A server on which rights can be taken away."""
+    with Dovecot.start(config=ACL_CONFIG) as server:
+        yield server
+
+
+class TestImapByInternalDate(ConnectorContract):
+    """Dates from the server."""
+
+    @pytest.fixture
+    def world(self, acl_server: Dovecot) -> Iterator[World]:
+        world = ImapWorld(acl_server.user())
+        yield world
+        world.close()
+
+
+class TestImapByDateHeader(ConnectorContract):
+    """Dates from the sender, who may have written none."""
+
+    @pytest.fixture
+    def world(self, acl_server: Dovecot) -> Iterator[World]:
+        world = ImapWorld(acl_server.user(), date="date_header")
+        yield world
+        world.close()

@@ -1,0 +1,324 @@
+"""Connecting, protecting, logging in; servers that cannot be trusted with an act; `doctor`."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from imapclient import IMAPClient
+from pydantic import SecretStr, ValidationError
+
+from retention.connectors.base import Connector, Level, Probe, Result
+from retention.connectors.imap.settings import ImapSystem, Tls
+from retention.errors import ConnectorError, CredentialsRefused, PermanentFailure, TemporaryFailure
+from tests.connectors.imap_world import (
+    ACL_CONFIG,
+    CutWire,
+    location,
+    open_imap,
+    plain,
+    rights,
+)
+from tests.servers.dovecot import Dovecot
+from tests.servers.mailbox import Mailbox
+from tests.servers.process import free_port
+
+OLD = datetime(2024, 1, 10, 8, 30, tzinfo=UTC)
+INBOX = location("INBOX")
+
+
+def failing(connector: Connector) -> ConnectorError:
+    """The error of a first look."""
+    with pytest.raises(ConnectorError) as caught:
+        connector.containers(INBOX)
+    connector.close()
+    return caught.value
+
+
+# --- credentials ----------------------------------------------------------------------------
+
+
+def test_a_wrong_password_is_told_without_it(dovecot: Dovecot) -> None:
+    """Refused credentials have an error of their own, and neither secret nor name is in it."""
+    mailbox = dovecot.user()
+    error = failing(open_imap(mailbox, password=SecretStr("not the password")))
+    assert isinstance(error, CredentialsRefused)
+    assert "not the password" not in str(error) + repr(error.__context__)
+    assert mailbox.username not in str(error)
+    assert error.place == "mail"
+
+
+@pytest.mark.parametrize("password", ["blank in it", 'q"uo\\te', "pässwörd 日本", "{3}", "~`$&;"])
+def test_odd_passwords_work(dovecot: Dovecot, password: str) -> None:
+    """Quotes, blanks, other alphabets: a password is only a password."""
+    mailbox = dovecot.user(password=password)
+    connector = open_imap(mailbox)
+    assert "INBOX" in connector.containers(location("*"))
+    connector.close()
+
+
+def test_login_where_there_is_nothing_better() -> None:
+    """A server without AUTHENTICATE PLAIN gets LOGIN, quoted; what LOGIN cannot carry is refused."""
+    with Dovecot.start(config="auth_mechanisms = login\n") as running:
+        connector = open_imap(running.user(password='q"uo\\te x'))
+        assert connector.containers(INBOX) == ("INBOX",)
+        connector.close()
+        error = failing(open_imap(running.user(password="pässwörd")))
+        assert isinstance(error, PermanentFailure)
+
+
+def test_a_line_break_in_a_secret_is_refused(dovecot: Dovecot) -> None:
+    """It would be a command of its own on the wire."""
+    error = failing(open_imap(dovecot.user(), password=SecretStr("x\r\nA1 DELETE INBOX")))
+    assert isinstance(error, CredentialsRefused)
+    assert "DELETE" not in str(error)
+
+
+def test_a_token_needs_a_server_that_takes_tokens(dovecot: Dovecot) -> None:
+    """Without XOAUTH2 and OAUTHBEARER a token is never sent as a password."""
+    error = failing(open_imap(dovecot.user(), password=None, oauth=SecretStr("token-canary")))
+    assert isinstance(error, PermanentFailure)
+    assert "token-canary" not in str(error)
+
+
+@pytest.mark.parametrize("mechanism", ["xoauth2", "oauthbearer"])
+def test_tokens_are_offered_as_the_server_wants(mechanism: str) -> None:
+    """Both mechanisms reach a real server's check; a bad token is refused credentials."""
+    config = f"""
+auth_mechanisms = {mechanism}
+passdb {{
+  driver = static
+  args = nopassword=y
+  mechanisms = {mechanism}
+}}
+"""
+    with Dovecot.start(config=config) as running:
+        error = failing(open_imap(running.user(), password=None, oauth=SecretStr("bad-token")))
+        assert isinstance(error, CredentialsRefused | TemporaryFailure)
+        assert "bad-token" not in str(error)
+
+
+def test_settings_want_one_credential() -> None:
+    """Password or token: not both, not neither."""
+    with pytest.raises(ValidationError):
+        ImapSystem(host="mail.example.org", username="post@example.org")
+    with pytest.raises(ValidationError):
+        ImapSystem.model_validate(
+            {"host": "mail.example.org", "username": "x", "password": "in the file"}
+        )
+
+
+# --- the wire -------------------------------------------------------------------------------
+
+
+def test_nobody_answers() -> None:
+    """An unreachable server is worth another try."""
+    mailbox = Mailbox("127.0.0.1", free_port(), "post@example.org", "x", Path())
+    assert isinstance(failing(open_imap(mailbox)), TemporaryFailure)
+
+
+def test_a_session_heals_after_a_lost_connection(dovecot: Dovecot) -> None:
+    """After a break the next call connects again; nothing is half-read."""
+    mailbox = dovecot.user()
+    mailbox.append("INBOX", *[plain()] * 3, received=OLD)
+    wire = CutWire(mailbox.host, mailbox.port)
+    connector = open_imap(mailbox, port=wire.port)
+    refs = [r.ref for page in connector.find(INBOX) for r in page.records]
+    with wire.set("lose"), pytest.raises(TemporaryFailure):
+        list(connector.erase(INBOX, refs[:1]))
+    assert [r.ref for r in connector.recheck(INBOX, [r.key for r in refs])] == refs[1:]
+    connector.close()
+    wire.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(certificate, key) for 127.0.0.1, signed by itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail.example.org")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=365 * 80))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "cert.pem", folder / "key.pem"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+@pytest.fixture(scope="module")
+def protected(certificate: tuple[Path, Path]) -> Iterator[tuple[Dovecot, int, str]]:
+    """(server that wants TLS, port of implicit TLS, its certificate's path)."""
+    port = free_port()
+    config = f"""
+ssl = required
+ssl_cert = <{certificate[0]}
+ssl_key = <{certificate[1]}
+disable_plaintext_auth = yes
+login_trusted_networks =
+service imap-login {{
+  inet_listener imaps {{
+    port = {port}
+    ssl = yes
+  }}
+}}
+"""
+    with Dovecot.start(config=config) as running:
+        yield running, port, str(certificate[0])
+
+
+def test_tls_of_both_kinds(protected: tuple[Dovecot, int, str]) -> None:
+    """Implicit and STARTTLS, certificate checked against the named authority."""
+    server, port, authority = protected
+    mailbox = server.user()
+    for changes in ({"tls": Tls.IMPLICIT, "port": port}, {"tls": Tls.STARTTLS}):
+        connector = open_imap(mailbox, ca_file=authority, **changes)
+        assert connector.containers(INBOX) == ("INBOX",)
+        told = {p.check: p for p in connector.probe([INBOX])}
+        assert told["tls"].ok
+        connector.close()
+
+
+def test_an_untrusted_certificate_ends_it(protected: tuple[Dovecot, int, str]) -> None:
+    """No password goes to a server that cannot prove its name."""
+    server, port, authority = protected
+    mailbox = server.user()
+    unknown = failing(open_imap(mailbox, tls=Tls.IMPLICIT, port=port))
+    assert (unknown.code, unknown.permanent) == ("tls", True)
+    other_name = failing(
+        open_imap(mailbox, tls=Tls.IMPLICIT, port=port, host="localhost", ca_file=authority)
+    )
+    assert (other_name.code, other_name.permanent) == ("tls", True)
+    assert failing(open_imap(mailbox, tls=Tls.STARTTLS)).code == "tls"
+
+
+def test_no_password_without_tls_unless_it_was_said(
+    protected: tuple[Dovecot, int, str], dovecot: Dovecot
+) -> None:
+    """TLS asked for and not offered is an error, never a fallback."""
+    assert isinstance(failing(open_imap(dovecot.user(), tls=Tls.STARTTLS)), PermanentFailure)
+    assert failing(open_imap(dovecot.user(), tls=Tls.IMPLICIT)).code == "tls"
+    assert ImapSystem.model_fields["tls"].default is Tls.IMPLICIT
+
+
+# --- servers that are refused ---------------------------------------------------------------
+
+
+def acted(running: Dovecot) -> tuple[ConnectorError, list[Probe], int]:
+    """What an act on this server ends with, what `doctor` says, and how many messages are left."""
+    mailbox = running.user()
+    mailbox.append("INBOX", *[plain()] * 3, received=OLD)
+    connector = open_imap(mailbox, page=2)
+    refs = [r.ref for page in connector.find(INBOX) for r in page.records]
+    assert len(refs) == 3
+    with pytest.raises(PermanentFailure) as caught:
+        list(connector.erase(INBOX, refs))
+    told = list(connector.probe([INBOX]))
+    levels = {p.level for p in connector.verify(INBOX, refs, None)}
+    assert levels == {Level.PRESENT}
+    connector.close()
+    return caught.value, told, len(mailbox.uids("INBOX"))
+
+
+def test_without_uidplus_nothing_is_deleted() -> None:
+    """A plain EXPUNGE would remove other people's marked mail. Finding works without ESEARCH."""
+    with Dovecot.start(capability="IMAP4rev1 SASL-IR LITERAL+") as running:
+        error, told, left = acted(running)
+    assert error.code == "no_uidplus"
+    assert left == 3
+    assert [p.ok for p in told if p.check == "uidplus"] == [False]
+
+
+def test_gmail_is_refused() -> None:
+    """There, expunging removes a label and the message stays."""
+    with Dovecot.start(capability="+X-GM-EXT-1") as running:
+        error, told, left = acted(running)
+    assert error.code == "gmail"
+    assert left == 3
+    assert [p.ok for p in told if p.check == "gmail"] == [False]
+
+
+# --- doctor ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def acl_server() -> Iterator[Dovecot]:
+    with Dovecot.start(config=ACL_CONFIG) as running:
+        yield running
+
+
+def test_doctor_knows_rights_that_lack_and_rights_too_many(acl_server: Dovecot) -> None:
+    """Missing rights are a finding before the first night, excess ones are named."""
+    mailbox = acl_server.user()
+    mailbox.append("Shared", plain(), received=OLD)
+    target = location("Shared")
+    connector = open_imap(mailbox)
+    good = {p.check: p for p in connector.probe([target])}
+    connector.close()
+    assert all(p.ok for p in good.values())
+    assert "x" in good["location post/mail: excess rights"].detail
+    with rights(mailbox, "Shared", "lrs"):
+        connector = open_imap(mailbox)
+        bad = {p.check: p for p in connector.probe([target])}
+        connector.close()
+    assert not bad["location post/mail: rights"].ok
+    assert "e, t, w" in bad["location post/mail: rights"].detail
+
+
+def test_doctor_reports_instead_of_failing(dovecot: Dovecot) -> None:
+    """Bad credentials and missing folders are findings with hints."""
+    mailbox = dovecot.user()
+    connector = open_imap(mailbox)
+    told = [p for p in connector.probe([location("Nowhere")]) if not p.ok]
+    connector.close()
+    assert [p.check for p in told] == ["location post/mail"]
+    connector = open_imap(mailbox, password=SecretStr("wrong"))
+    told = list(connector.probe([INBOX]))
+    connector.close()
+    assert [(p.check, p.ok) for p in told] == [("credentials", False)]
+
+
+# --- pins -----------------------------------------------------------------------------------
+
+
+def test_the_library_still_leads_to_its_connection(dovecot: Dovecot) -> None:
+    """We read by the thousand over IMAPClient's imaplib object: if it moves, this fails first."""
+    mailbox = dovecot.user()
+    client: Any = IMAPClient(mailbox.host, port=mailbox.port, ssl=False)
+    try:
+        inner = client._imap
+        assert all(callable(getattr(inner, name)) for name in ("send", "readline", "read"))
+        assert isinstance(ssl.create_default_context().check_hostname, bool)
+    finally:
+        client.shutdown()
+
+
+def test_redo_after_result_is_known() -> None:
+    """The word for a message that was not there any more is a result, not an error."""
+    assert Result.ALREADY_ABSENT in Result
