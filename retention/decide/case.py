@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import NamedTuple
 
 from retention.decide.ends import Counted
@@ -13,7 +14,6 @@ from retention.decide.fields import field_acts
 from retention.decide.findings import findings_of
 from retention.decide.model import Action, Verdict
 from retention.decide.outlook import Minimum, Outlook
-from retention.decide.purpose import STRENGTH
 from retention.decide.rules import View
 from retention.policy.counting import DAY
 from retention.policy.model import Scalar
@@ -31,7 +31,7 @@ class At(NamedTuple):
         return self.fires.get(policy) or self.today + DAY
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One record before the bench: both generations counted, and what they say."""
 
@@ -44,12 +44,14 @@ class Case:
     outlooks: tuple[Outlook, ...]
     """Of the approved rules, then of those in the files where they differ."""
 
-    @property
+    @cached_property
     def counted(self) -> tuple[Counted, ...]:
         """Of both generations."""
-        return tuple(dict.fromkeys((*self.approved, *self.current)))
+        if self.current is self.approved:
+            return tuple(self.approved)
+        return (*self.approved, *self.current)
 
-    @property
+    @cached_property
     def due(self) -> date | None:
         """Last day on which the record may exist: all generations agree, no minimum is broken."""
         days = [self.minimum.raised(o.due) for o in self.outlooks if o.due is not None]
@@ -108,19 +110,12 @@ def keep(case: Case, because: tuple[str, ...], would_change_if: str) -> Verdict:
 
 def leading(case: Case) -> Counted | None:
     """The rule that speaks last for this record: which policy a verdict is shown under."""
-    acts = [(c, end) for c, end in case.outlooks[0].acts if isinstance(end, date)]
-    within = [(c, end) for c, end in acts if case.due is None or end <= case.due]
-    if within:
-        return max(within, key=_rank)[0]
-    if acts:
-        return min(acts, key=_rank)[0]
-    waiting = [c for c, _ in case.outlooks[0].acts]
-    return waiting[0] if waiting else case.minimum.binding
-
-
-def _rank(act: tuple[Counted, object]) -> tuple[object, ...]:
-    clause = act[0].clause
-    return (act[1], STRENGTH[clause.then], clause.policy, clause.digest, clause.claim.location)
+    found = case.outlooks[0]
+    known = [(c, end) for c, end in found.acts if isinstance(end, date)]
+    last = [(c, end) for c, end in known if c in found.deciding]
+    if last or known:
+        return max(last or known, key=lambda act: (act[1], found.rank(act)))[0]
+    return found.acts[0][0] if found.acts else case.minimum.binding
 
 
 def minimum_words(found: Minimum) -> tuple[str, ...]:

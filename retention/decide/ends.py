@@ -155,7 +155,9 @@ def applicable(clauses: tuple[Clause, ...], facts: Facts) -> list[Counted]:
         for clause in clauses
         if (answer := all_of(facts.where, clause.claim.where, clause.where)) is not False
     ]
-    beats = {c.policy: frozenset(c.said.supersedes) for c, _ in found if c.disposes}
+    beats = {c.policy: c.said.supersedes for c, _ in found if c.disposes and c.said.supersedes}
+    if not beats:
+        return [count(clause, facts, certain=certain) for clause, certain in found]
     over: dict[str, bool] = {}
     for clause, certain in found:
         for name in beats.get(clause.policy, ()) if clause.disposes else ():
@@ -168,7 +170,7 @@ def applicable(clauses: tuple[Clause, ...], facts: Facts) -> list[Counted]:
     ]
 
 
-def _leads_to(beats: dict[str, frozenset[str]], name: str, target: str) -> bool:
+def _leads_to(beats: dict[str, tuple[str, ...]], name: str, target: str) -> bool:
     """Whether `name` supersedes `target`, itself or through others."""
     seen: set[str] = set()
     todo = [name]

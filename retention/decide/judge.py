@@ -17,7 +17,6 @@ from retention.decide.ends import Counted, applicable
 from retention.decide.facts import Facts
 from retention.decide.model import DISPOSALS, Action, Hold, Verdict
 from retention.decide.outlook import Outlook, minimum, outlook
-from retention.decide.purpose import STRENGTH
 from retention.decide.rules import View, all_of
 from retention.decide.starts import Gap
 from retention.policy.counting import DAY, civil_day
@@ -29,7 +28,7 @@ def judge(view: View, facts: Facts, held: tuple[Hold, ...], at: At) -> Verdict:
         return _blocked(view)
     approved = applicable(view.approved, facts)
     current = applicable(view.current, facts) if view.two_generations else approved
-    both = tuple(dict.fromkeys((*approved, *current)))
+    both = (*approved, *current) if view.two_generations else tuple(approved)
     if not both:
         return _unclassified(view, facts)
     if verdict := _impossible_time(both, facts, at):
@@ -96,6 +95,8 @@ def _impossible_time(counted: Sequence[Counted], facts: Facts, at: At) -> Verdic
             findings=("clock-went-back",),
             would_change_if="the clock passes the latest instant in the ledger",
         )
+    if not facts.future:
+        return None
     late = sorted(
         {(s, c.clause.label) for c in counted for s in c.clause.date_sources if s in facts.future}
     )
@@ -222,16 +223,7 @@ def _strongest(case: Case, found: Outlook, due: date) -> Act | None:
     ]
     if not owed:
         return None
-    counted, _ = max(
-        owed,
-        key=lambda a: (
-            STRENGTH[a[0].clause.then],
-            a[1],
-            a[0].clause.policy,
-            a[0].clause.digest,
-            a[0].clause.claim.location,
-        ),
-    )
+    counted, _ = max(owed, key=found.rank)
     return disposal(counted)
 
 

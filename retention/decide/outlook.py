@@ -8,7 +8,7 @@ from datetime import date
 
 from retention.decide.ends import Counted, End
 from retention.decide.facts import Facts
-from retention.decide.purpose import Open, Purpose, purposes, worn
+from retention.decide.purpose import STRENGTH, Open, Purpose, purposes, worn
 from retention.decide.rules import View
 from retention.decide.starts import Gap
 
@@ -59,6 +59,16 @@ class Outlook:
     acts: tuple[tuple[Counted, End], ...]
     due: date | None
     missing: tuple[Counted, ...]
+    deciding: frozenset[Counted]
+    """Those of the acts that set the end of their purpose, or the cap."""
+
+    def rank(self, act: tuple[Counted, End]) -> tuple[int, bool, date, str, str, str]:
+        """Of rules that are due the strongest; of equals the one that sets the latest end."""
+        counted, end = act
+        clause = counted.clause
+        day = end if isinstance(end, date) else date.max
+        names = (clause.policy, clause.digest, clause.claim.location)
+        return STRENGTH[clause.then], counted in self.deciding, day, *names
 
     @property
     def done(self) -> bool:
@@ -89,10 +99,13 @@ def outlook(view: View, counted: Sequence[Counted], facts: Facts, *, standing: b
     ]
     acts: list[tuple[Counted, End]] = [a for p in found for a in p.acts]
     acts += [(c, due) for c, due in caps if due is not None]
+    due = _capped(_latest(found), [d for _, d in caps if isinstance(d, date)])
+    first = [c for p in found for c, end in p.acts if end == p.end]
     return Outlook(
         purposes=tuple(found),
         acts=tuple(acts),
-        due=_capped(_latest(found), [d for _, d in caps if isinstance(d, date)]),
+        due=due,
+        deciding=frozenset([*first, *(c for c, end in caps if end == due)]),
         missing=tuple(c for c, end in acts if end is Gap.MISSING),
     )
 

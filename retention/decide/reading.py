@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from retention.decide.facts import Facts, People, Value, When
+from retention.decide.idle import SOME_DAY, idle_dates
 from retention.decide.model import NOBODY, SubjectState
 from retention.decide.rules import View
 from retention.policy.counting import zone_of
@@ -29,6 +30,10 @@ def facts_of(
     """The facts of one record. `time`: now, as an instant and as a civil day."""
     now, today = time
     zone = zone_of(view.zones[0])
+    answers = _answers(view, dates, fields, remember=remember) if view.filters else ()
+    idle = view.idle.get(answers) if remember else frozenset()
+    if idle is None:
+        idle = view.idle[answers] = idle_dates(view, answers)
     days: list[When] = []
     future: tuple[str, ...] = ()
     for source in view.asked.dates:
@@ -36,7 +41,9 @@ def facts_of(
         if isinstance(when, datetime):
             if when > now:
                 future = (*future, source)
-            if source not in view.exact:
+            if source in idle:
+                when = SOME_DAY
+            elif source not in view.exact:
                 when = when.astimezone(zone).date()
         elif when is not None and when > today:
             future = (*future, source)
@@ -45,7 +52,7 @@ def facts_of(
         view.asked,
         tuple(days),
         future,
-        _answers(view, dates, fields, remember=remember) if view.filters else (),
+        answers,
         tuple([m.worn_by(fields) for m in view.masks]) if view.masks else (),
         _NOTHING if state is NOBODY else _people(view, state),
     )

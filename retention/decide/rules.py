@@ -136,6 +136,7 @@ class View:
     blocked: tuple[str, ...] = ()
     """Locations of approved rules that nobody can say whether they cover this container."""
     answers: dict[Any, tuple[bool | None, ...]] = field(default_factory=dict)
+    idle: dict[tuple[bool | None, ...], frozenset[str]] = field(default_factory=dict)
 
     @property
     def two_generations(self) -> bool:

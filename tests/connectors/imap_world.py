@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from email.utils import format_datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from imapclient import imap_utf7
 from pydantic import SecretStr
@@ -259,3 +260,68 @@ class CutWire:
                         return
                     cut = source is client and self._mode == "lose" and b"EXPUNGE" in data
                     (server if source is client else client).sendall(data)
+
+
+class ScriptedServer:
+    """An IMAP server that says what a test tells it to: for answers no real one gives on demand.
+
+    `answers`: part of a command → lines before `OK`, or a whole tagged answer (`NO …`, `BAD …`),
+    or None to hang up. What was asked is in `heard`.
+    """
+
+    _USUAL: ClassVar[dict[bytes, list[bytes] | bytes | None]] = {
+        b"CAPABILITY": [b"* CAPABILITY IMAP4rev1 UIDPLUS"],
+        b"LIST": [b'* LIST () "/" INBOX'],
+        b"SELECT": [b"* 2 EXISTS", b"* OK [UIDVALIDITY 7] x", b"* OK [UIDNEXT 30] x"],
+        b"EXAMINE": [b"* 2 EXISTS", b"* OK [UIDVALIDITY 7] x", b"* OK [UIDNEXT 30] x"],
+    }
+
+    def __init__(self, answers: Mapping[bytes, list[bytes] | bytes | None]) -> None:
+        self._answers = {**answers, **{k: v for k, v in self._USUAL.items() if k not in answers}}
+        self.heard: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """Credentials for it."""
+        return Mailbox("127.0.0.1", self.port, "post@example.org", 'a"b c', Path())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(timeout=5)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with client, client.makefile("rwb") as stream, contextlib.suppress(OSError):
+                stream.write(b"* OK hello\r\n")
+                stream.flush()
+                while line := stream.readline():
+                    if not self._answer(stream, line.rstrip()):
+                        break
+
+    def _answer(self, stream: Any, line: bytes) -> bool:
+        self.heard.append(line)
+        tag, _, command = line.partition(b" ")
+        said = next((v for k, v in self._answers.items() if k in command), [])
+        if said is None:
+            return False
+        if isinstance(said, bytes):
+            stream.write(tag + b" " + said + b"\r\n")
+        else:
+            if b"LOGOUT" in command:
+                said = [b"* BYE"]
+            stream.write(b"".join(part + b"\r\n" for part in said) + tag + b" OK done\r\n")
+        stream.flush()
+        return b"LOGOUT" not in command

@@ -1,20 +1,16 @@
-"""The spreadsheet connector keeps the contract, on workbooks (plain, encrypted) and CSV files."""
+"""The spreadsheet connector keeps the contract, on workbooks and on CSV files."""
 
 from __future__ import annotations
 
 import csv
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 
-import msoffcrypto
 import pytest
-from msoffcrypto.format.ooxml import OOXMLFile
 from openpyxl import Workbook, load_workbook
-from pydantic import SecretStr
 from retention.connectors.base import Bound, Condition, Connector, Opened, Target, When
 from retention.connectors.spreadsheet.connector import Spreadsheet
 from retention.connectors.spreadsheet.settings import SpreadsheetLocation, SpreadsheetSystem
@@ -28,7 +24,6 @@ class FileWorld(World):
     """One file; a subclass knows its form."""
 
     name = ""
-    password: SecretStr | None = None
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.path = folder / self.name
@@ -42,7 +37,7 @@ class FileWorld(World):
         raise NotImplementedError
 
     def open(self) -> Connector:
-        settings = SpreadsheetSystem(path=self.name, password=self.password)
+        settings = SpreadsheetSystem(path=self.name)
         return Spreadsheet(Opened("test", settings, str(self.path.parent)), page=self.page)
 
     def target(
@@ -115,10 +110,9 @@ class XlsxWorld(FileWorld):
     name = "rows.xlsx"
 
     def rows(self) -> list[list[object]]:
-        with self._plain() as file:
-            book = load_workbook(file)
-            found = [list(r) for r in book.active.iter_rows(min_row=2, values_only=True)]
-            book.close()
+        book = load_workbook(self.path)
+        found = [list(r) for r in book.active.iter_rows(min_row=2, values_only=True)]
+        book.close()
         return [
             [v.date() if isinstance(v, datetime) else "" if v is None else v for v in row]
             for row in found
@@ -134,36 +128,7 @@ class XlsxWorld(FileWorld):
             for cell in book.active[book.active.max_row]:
                 if isinstance(cell.value, str):
                     cell.data_type = "s"
-        out = io.BytesIO()
-        book.save(out)
-        self.path.write_bytes(self._sealed(out))
-
-    def _plain(self) -> io.BufferedIOBase:
-        return io.BytesIO(self.path.read_bytes())
-
-    def _sealed(self, plain: io.BytesIO) -> bytes:
-        return plain.getvalue()
-
-
-class EncryptedWorld(XlsxWorld):
-    name = "sealed.xlsx"
-    password = SecretStr("a canary as password")
-    secrets = ("a canary as password",)
-
-    def _plain(self) -> io.BufferedIOBase:
-        out = io.BytesIO()
-        with self.path.open("rb") as file:
-            office = msoffcrypto.OfficeFile(file)
-            office.load_key(password=self.secrets[0])
-            office.decrypt(out)
-        out.seek(0)
-        return out
-
-    def _sealed(self, plain: io.BytesIO) -> bytes:
-        out = io.BytesIO()
-        plain.seek(0)
-        OOXMLFile(plain).encrypt(self.secrets[0], out)
-        return out.getvalue()
+        book.save(self.path)
 
 
 class CsvWorld(FileWorld):
@@ -185,14 +150,6 @@ class TestXlsx(ConnectorContract):
     @pytest.fixture
     def world(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         world = XlsxWorld(tmp_path, monkeypatch)
-        yield world
-        world.close()
-
-
-class TestEncryptedXlsx(ConnectorContract):
-    @pytest.fixture
-    def world(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-        world = EncryptedWorld(tmp_path, monkeypatch)
         yield world
         world.close()
 

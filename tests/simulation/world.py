@@ -7,6 +7,7 @@ which lets things happen in between: a hold arrives, another scheduler ticks, a 
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ from retention.ledger.store import Ledger, stamp
 from retention.policy.model import Bundle
 from retention.run.context import Context, Pace
 from retention.run.executor import Executor
-from retention.run.in_force import InForce, approve, register
+from retention.run.in_force import approve, register
 from retention.schedule.compile import compile_jobs
 from retention.subjects.keys import SubjectHasher
 
@@ -75,7 +76,7 @@ class Fate:
     trail: list[str] = field(default_factory=list)
 
     def step(self, name: str, *, quiet: bool = False) -> None:
-        """One point at which the process can die. `quiet`: inside a transaction, nothing happens."""
+        """A point at which the process can die. `quiet`: in a transaction, nothing else happens."""
         if not self.armed:
             return
         self.steps += 1
@@ -101,6 +102,8 @@ class MortalLedger(Ledger):
         opened = Ledger.open(url)
         mortal = cls(opened.engine)
         mortal.fate = fate
+        event.listen(mortal.engine, "connect", _without_fsync)
+        mortal.engine.dispose()
         event.listen(mortal.engine, "before_cursor_execute", mortal._before)
         event.listen(mortal.engine, "after_cursor_execute", mortal._after)
         return mortal
@@ -120,6 +123,11 @@ class MortalLedger(Ledger):
     def _after(self, _c: Any, _cur: Any, statement: str, *_: Any) -> None:
         if statement.split(None, 1)[0] in ("INSERT", "UPDATE", "DELETE"):
             self.fate.step(f"after {statement[:40]}", quiet=True)
+
+
+def _without_fsync(dbapi: Any, _record: Any) -> None:
+    # Processes die here, not the machine: what was written stays written.
+    dbapi.execute("PRAGMA synchronous=OFF")
 
 
 class MortalConnector:
@@ -248,11 +256,13 @@ class World:
         ctx = self.process()
         try:
             self._executor(ctx).once()
+            return True
         except Died:
             return False
         finally:
             ctx.ledger.close()
-        return True
+            # A killed process holds no lock; here an unread cursor in the dead frames would.
+            gc.collect()
 
     def hold(self, **scope: Any) -> int:
         """A hold arrives, as the command line would write it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from retention.connectors.base import Op, Target
@@ -144,9 +144,9 @@ def _refuse_second_header(table: Table, columns: Columns, header: list[Cell], pl
         )
 
 
-def records(table: Table, columns: Columns) -> Iterator[Row]:
-    """Rows below the header that hold anything."""
-    for row in table.rows():
+def records(table: Table, columns: Columns, only: Collection[int] = ()) -> Iterator[Row]:
+    """Rows below the header that hold anything (in the columns `only`, where said)."""
+    for row in table.rows(only):
         if row.number > columns.header and row.cells:
             yield row
 

@@ -44,7 +44,7 @@ class CsvTable:
         self.calendar = Calendar(date_format=date_format)
         self.dialect = sniff(file)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, only: Collection[int] = ()) -> Iterator[Row]:  # noqa: ARG002 - nothing to gain
         """Every record in order; `Row.number` counts records from 1, `raw` is its own bytes."""
         width = 0
         for number, raw, fields in self.records():

@@ -38,11 +38,12 @@ from retention.connectors.spreadsheet.skeleton import Skeleton
 from retention.connectors.spreadsheet.strings import emptied
 from retention.connectors.spreadsheet.survey import Survey, checksum
 from retention.connectors.spreadsheet.table import Row
-from retention.connectors.spreadsheet.workbook import Sheet, SheetTable, Workbook
+from retention.connectors.spreadsheet.workbook import SheetTable, Workbook
 from retention.connectors.spreadsheet.xmltext import attributes
 from retention.errors import PermanentFailure
 
-_NEEDLES_AT_ONCE = 50_000
+_FEW, _MANY = 10_000, 200_000
+_LONG = 4 << 20
 
 
 @dataclass
@@ -102,7 +103,7 @@ class Removal:
             if rows.intersects(first, last):
                 codes |= dict.fromkeys(range(first, last + 1), "array_formula")
         if self.masked is None:
-            for first, last in self._new_skeleton().merges():
+            for first, last in Skeleton(self.table.xml).merges():
                 if rows.row(first) is None and rows.span(first, last) is not None:
                     # The merged value stands in its first row and belongs to the others too.
                     codes |= dict.fromkeys(range(first, last + 1), "merged_cells")
@@ -143,7 +144,7 @@ class Removal:
         def add(more: Mapping[str, bytes | None]) -> None:
             edits.update({k: None if v is None else [v] for k, v in more.items()})
 
-        skeleton = self._new_skeleton()
+        skeleton = Skeleton(self.table.xml)
         over = None if self.masked is None else frozenset(self._values())
         links = skeleton.drop_links(gone, over)
         if rows is not None:
@@ -236,12 +237,6 @@ class Removal:
 
     _orphans: array.array[int] = array.array("Q")
 
-    def _new_skeleton(self) -> Skeleton:
-        xml = self.workbook.xml(self.sheet)
-        for _ in xml.raw_rows():
-            pass
-        return Skeleton(xml)
-
     def _prove(self, out: BinaryIO, numbers: list[int]) -> None:
         """Read the new file as a stranger would: what stays is the same, nothing else is left."""
         out.flush()
@@ -255,12 +250,16 @@ class Removal:
                 hint="this is a fault of ours: please report it",
                 code="not_the_same",
             )
+        others = [s for s in again.sheets if s.worksheet and s.part != table.sheet.part]
         live = {other.part for other in again.sheets if other.worksheet}
         if again.strings_part is not None:
             live.add(again.strings_part)
         derived = [name for name in again.package.zip.namelist() if name not in live]
-        around = {other.part: _around(again, other) for other in again.sheets if other.worksheet}
-        for needles in self._needles():
+        around = {sheet.part: _around(SheetTable(again, sheet, None)) for sheet in others}
+        around[table.sheet.part] = _around(table)
+        size = sum(again.package.zip.getinfo(name).file_size for name in derived)
+        # Few values at a time keep memory flat; many, where the parts are long to read.
+        for needles in self._needles(_FEW if size < _LONG else _MANY):
             hits: dict[str, str] = {}
             for part, value in left_in(again.package.zip, derived, needles):
                 hits.setdefault(value, part)
@@ -275,9 +274,9 @@ class Removal:
                         code="residue",
                     )
 
-    def _needles(self) -> Iterator[Needles]:
+    def _needles(self, at_once: int) -> Iterator[Needles]:
         values = self._values_that_go()
-        while some := list(islice(values, _NEEDLES_AT_ONCE)):
+        while some := list(islice(values, at_once)):
             yield Needles(some)
 
     def _values_that_go(self) -> Iterator[str]:
@@ -289,11 +288,8 @@ class Removal:
                 yield text.decode()
 
 
-def _around(workbook: Workbook, sheet: Sheet) -> bytes:
-    xml = workbook.xml(sheet)
-    for _ in xml.raw_rows():
-        pass
-    return xml.head + b" " + xml.tail
+def _around(table: SheetTable) -> bytes:
+    return table.xml.head + b" " + table.xml.tail
 
 
 def _held(workbook: Workbook, value: str) -> bool:

@@ -32,7 +32,7 @@ class Repeated:
 
     def __init__(self, table: Table, columns: Columns, place: str) -> None:
         buckets = [array("Q") for _ in range(_BUCKETS)]
-        for row in records(table, columns):
+        for row in records(table, columns, only=(columns.key,)):
             key = own_key(row, columns, place)
             if key:
                 number = _hash(key)

@@ -37,6 +37,7 @@ class Package:
             ) from error
         self._check()
         self.names = {info.filename for info in self.zip.infolist()}
+        self._accepted: set[str] = set()
 
     def _check(self) -> None:
         infos = self.zip.infolist()
@@ -67,8 +68,12 @@ class Package:
             raise PermanentFailure(f"{name}: the part is damaged", code="damaged") from error
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """A part's bytes in chunks, each accepted as plain XML."""
-        return guarded(self.raw(name), name)
+        """A part's bytes in chunks, accepted as plain XML; later passes rest on the first."""
+        if name in self._accepted:
+            yield from self.raw(name)
+            return
+        yield from guarded(self.raw(name), name)
+        self._accepted.add(name)
 
     def read(self, name: str) -> bytes:
         """A small part."""

@@ -79,12 +79,9 @@ def _way(table: SheetTable, target: Target) -> Iterator[Probe]:
     watch = RowWatch(table)
     for row in table.rows():
         watch.look(row)
-    xml = table.workbook.xml(table.sheet)
-    for _ in xml.raw_rows():
-        pass
     try:
         refuse_watchers(table.workbook, table.sheet)
-        Skeleton(xml).shift(RowMap([1 << 20]), table.sheet.name)
+        Skeleton(table.xml).shift(RowMap([1 << 20]), table.sheet.name)
     except Unshiftable as why:
         yield Probe(name, ok=True, detail=f"rows are emptied in place: the workbook holds {why}")
         return

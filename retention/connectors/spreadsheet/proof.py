@@ -29,7 +29,8 @@ def proofs(
     wanted = {ref.key for ref in refs}
     there: dict[str, bool] = {}
     control_seen = control is None
-    for row in source.table.rows():
+    asked = [columns.places[name] for name in masked or () if name in columns.places]
+    for row in source.table.rows((columns.key, *asked)):
         if row.number <= columns.header or not row.cells:
             continue
         key = own_key(row, columns, place)

@@ -15,6 +15,8 @@ from retention.connectors.spreadsheet.xmltext import unescape_text
 CHUNK = 1 << 20
 _OVERLAP = 4096
 _WORD = re.compile(r"[^\s<>\"'=/;,()\[\]{}|\0]{4,}")
+_THREE_LETTERS = re.compile(r"[^\W\d_](?:.*?[^\W\d_]){2}", re.DOTALL)
+_LONG_NUMBER = re.compile(r"(?:[^\d.]{0,2}\d){8,}[^\d.]{0,2}")
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff")
 _DEPTH = 2
 _MAX_NESTED = 64 << 20
@@ -25,9 +27,7 @@ def distinctive(text: str) -> bool:
     text = text.strip()
     if len(text) < 4:
         return False
-    digits = sum(c.isdigit() for c in text)
-    letters = sum(c.isalpha() for c in text)
-    return letters >= 3 or (digits >= 8 and digits + letters >= len(text) // 2 and "." not in text)
+    return bool(_THREE_LETTERS.search(text) or _LONG_NUMBER.fullmatch(text))
 
 
 def identifying(text: str) -> bool:
@@ -35,7 +35,7 @@ def identifying(text: str) -> bool:
     text = text.strip()
     if "@" in text:
         return True
-    if sum(c.isdigit() for c in text) >= 8 and not re.search(r"[^\d\s+()./-]", text):
+    if _LONG_NUMBER.fullmatch(text):
         return True
     words = text.split()
     return 2 <= len(words) <= 5 and all(word[0].isupper() for word in words)

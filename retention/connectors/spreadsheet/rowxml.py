@@ -30,9 +30,12 @@ _REFERENCE = re.compile(rb"""(\sr\s*=\s*["'][A-Z]{1,3})\d+""")
 def renumber(raw: bytes, number: int, names: Grammar) -> bytes:
     """The row, and every cell in it, under another number."""
     end = raw.index(b">") + 1
-    opening = _ROW_NUMBER.sub(b"\\g<1>%d" % number, raw[:end], count=1)
-    rest, count = _PLAIN_REFERENCE.subn(b"\\g<1>%d" % number, raw[end:])
-    if count != raw.count(b"<%bc" % names.prefix):
+    opening = _ROW_NUMBER.sub(lambda m: b"%b%d" % (m[1], number), raw[:end], count=1)
+    pieces = _PLAIN_REFERENCE.split(raw[end:])
+    said = b"%d" % number
+    starts, rests = pieces[1::2], pieces[2::2]
+    rest = b"".join([pieces[0], *[a + said + b for a, b in zip(starts, rests, strict=True)]])
+    if len(starts) != raw.count(b"<%bc" % names.prefix):
         rest = names.cell.sub(
             lambda m: _in_tag(m, lambda tag: _REFERENCE.sub(b"\\g<1>%d" % number, tag)),
             raw[end:],

@@ -134,13 +134,29 @@ class SheetXml:
             yield match[0]
 
 
-def parse_row(number: int, raw: bytes, names: Grammar, strings: SharedStrings, part: str) -> Row:
-    """The cells of one row that hold something. Raises PermanentFailure."""
+def parse_row(
+    number: int,
+    raw: bytes,
+    names: Grammar,
+    strings: SharedStrings,
+    part: str,
+    only: frozenset[bytes] = frozenset(),
+) -> Row:
+    """The cells of one row that hold something. Raises PermanentFailure.
+
+    `only`: letters of the columns that matter; cells of others may be left out.
+    """
     found = names.plain_cell.findall(raw)
     cells: list[Cell] = []
     if len(found) == raw.count(b"<%bc" % names.prefix):
+        text, ends, last = strings.text, strings.ends, len(strings)
         for letters, kind, value in found:
-            if value:
+            if not value or (only and letters not in only):
+                continue
+            if kind == b"s" and (index := int(value)) < last:
+                held = text[ends[index] : ends[index + 1]]
+                cells.append(Cell(column_number(letters), "s", held, False, index))  # noqa: FBT003
+            else:
                 cells.append(_cell(column_number(letters), kind, value, strings, part))
         return Row(number, cells, raw)
     column = 0

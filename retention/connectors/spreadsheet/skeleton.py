@@ -32,7 +32,7 @@ class Skeleton:
     """A sheet without its rows, as a tree."""
 
     def __init__(self, xml: SheetXml) -> None:
-        """`xml` has been read to its end."""
+        """`xml`: a pass that has ended."""
         self.root = parse(xml.head + xml.opening + xml.closing + xml.tail, xml.part)
         self.changed = False
 

@@ -12,7 +12,7 @@ from itertools import accumulate
 
 from retention.connectors.spreadsheet.xmltext import ATTRIBUTES, odd, unescape
 
-_PLAIN = re.compile(rb'<si><t(?: xml:space="preserve")?>([^<]*)</t></si>')
+_PLAIN = re.compile(rb'<si><t(?: xml:space="preserve")?(?:/>|>([^<]*)</t>)</si>')
 _COUNT = re.compile(rb'\scount="\d+"')
 
 
@@ -20,14 +20,15 @@ class SharedStrings:
     """Texts by index, held as one block of UTF-8 (a tenth of a list's memory)."""
 
     def __init__(self, text: bytes = b"", ends: array[int] | None = None) -> None:
-        self._text = text
-        self._ends = ends if ends is not None else array("Q", [0])
+        self.text = text
+        self.ends = ends if ends is not None else array("Q", [0])
+        """String i stands from `ends[i]` to `ends[i + 1]`."""
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return len(self.ends) - 1
 
     def __getitem__(self, index: int) -> bytes:
-        return self._text[self._ends[index] : self._ends[index + 1]]
+        return self.text[self.ends[index] : self.ends[index + 1]]
 
     @classmethod
     def load(cls, chunks: Iterable[bytes], part: str) -> SharedStrings:

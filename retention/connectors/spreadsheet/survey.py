@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,8 +20,9 @@ class Meant(NamedTuple):
 
     number: int
     key: str
-    shared: tuple[int, ...]
+    shared: array[int]
     texts: tuple[bytes, ...]
+    """What else it holds that could point at somebody."""
     print: int
     """Fingerprint without results of formulas, as a number."""
 
@@ -83,14 +85,15 @@ def take(
         if not row.cells:
             continue
         key = own_key(row, columns, place) if row.number > columns.header else ""
-        meant = _meant(row, key, wanted=key in wanted)
+        plain = fingerprint(row)
+        meant = _meant(row, key, int(plain, 16), wanted=key in wanted)
         if key not in wanted or key in survey.outcomes:
             survey.keep(meant)
         elif key in found:
             survey.keep(found.pop(key))
             survey.keep(meant)
             survey.outcomes[key] = Outcome(key, Result.FAILED_PERMANENT, "key_not_unique")
-        elif fingerprint(row, columns.read) != wanted[key].version:
+        elif _version(row, columns, plain) != wanted[key].version:
             survey.outcomes[key] = Outcome(key, Result.CHANGED)
             survey.keep(meant)
         else:
@@ -113,10 +116,15 @@ def checksum(table: Table, skip: frozenset[int] | set[int] = frozenset()) -> int
     return total % _WRAP
 
 
-def _meant(row: Row, key: str, *, wanted: bool) -> Meant:
-    shared = tuple([cell.shared for cell in row.cells if cell.shared >= 0])
-    texts = tuple(c.value for c in row.cells if c.shared < 0 and c.value) if wanted else ()
-    return Meant(row.number, key, shared, texts, int(fingerprint(row), 16))
+def _meant(row: Row, key: str, plain_print: int, *, wanted: bool) -> Meant:
+    shared = array("I", [cell.shared for cell in row.cells if cell.shared >= 0])
+    texts = [c.value for c in row.cells if c.shared < 0 and (c.kind == "s" or len(c.value) > 7)]
+    return Meant(row.number, key, shared, tuple(texts) if wanted else (), plain_print)
+
+
+def _version(row: Row, columns: Columns, plain: str) -> str:
+    computed = any(cell.formula for cell in row.cells)
+    return fingerprint(row, columns.read) if computed else plain
 
 
 def _objection(row: Row, columns: Columns, whole_row: bool) -> str:

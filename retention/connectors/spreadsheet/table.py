@@ -53,8 +53,11 @@ class Table(Protocol):
     container: str
     calendar: Calendar
 
-    def rows(self) -> Iterator[Row]:
-        """Every row in order, streamed. Raises PermanentFailure where the file is malformed."""
+    def rows(self, only: Collection[int] = ()) -> Iterator[Row]:
+        """Every row in order, streamed. Raises PermanentFailure where the file is malformed.
+
+        `only`: cells of other columns may be left out, for speed; `raw` is whole all the same.
+        """
 
 
 def fingerprint(row: Row, read: Collection[int] = ()) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from lxml import etree
 
 from retention.connectors.spreadsheet.package import Package, relationships_part, resolve
-from retention.connectors.spreadsheet.sheetxml import SheetXml, parse_row
+from retention.connectors.spreadsheet.sheetxml import SheetXml, column_letters, parse_row
 from retention.connectors.spreadsheet.strings import SharedStrings
 from retention.connectors.spreadsheet.table import Calendar, Row
 from retention.connectors.spreadsheet.xmltext import (
@@ -131,9 +131,23 @@ class SheetTable:
         self.container = sheet.name
         self.calendar = Calendar(workbook.since_1904, date_format)
 
-    def rows(self) -> Iterator[Row]:
+        self._xml: SheetXml | None = None
+
+    def rows(self, only: Collection[int] = ()) -> Iterator[Row]:
         """Every row in order."""
         xml = self.workbook.xml(self.sheet)
         strings = self.workbook.strings
+        letters = frozenset(column_letters(column) for column in only)
         for number, raw in xml.raw_rows():
-            yield parse_row(number, raw, xml.grammar, strings, xml.part)
+            yield parse_row(number, raw, xml.grammar, strings, xml.part, letters)
+        self._xml = xml
+
+    @property
+    def xml(self) -> SheetXml:
+        """A pass over the sheet that has ended, so that head and tail are known."""
+        if self._xml is None:
+            xml = self.workbook.xml(self.sheet)
+            for _ in xml.raw_rows():
+                pass
+            self._xml = xml
+        return self._xml

@@ -18,7 +18,7 @@ from retention.connectors.sql.children import Branch
 from retention.connectors.sql.failures import Constraint
 from retention.connectors.sql.layout import Layout
 from retention.connectors.sql.rows import Reading
-from retention.connectors.sql.session import Session
+from retention.connectors.sql.session import Session, fetch
 from retention.connectors.sql.uploads import Root, UnsafePath
 
 Keyed = Mapping[Any, Ref]
@@ -112,23 +112,19 @@ class Act:
 
     def _erase_at_once(self, keyed: Keyed) -> list[Outcome]:
         keys = list(keyed)
-        layout, version = self._layout, self._reading.version
+        layout, reading = self._layout, self._reading
         statement = (
             delete(layout.table)
             .where(layout.among(layout.key_column, keys))
-            .returning(*self._reading.columns)
+            .returning(*reading.proof)
         )
         with self._session.acting() as connection:
             # Children of rows that are already absent go too: they are orphans of the record.
             for branch in self._branches:
                 branch.erase(connection, keys)
-            rows = connection.execute(statement).all()
-            gone = set()
-            for row in rows:
-                ref = keyed.get(row[0])
-                if ref is None or version(row) != ref.version:
-                    raise _Differs
-                gone.add(row[0])
+            gone = {row[0]: reading.version(row) for row in fetch(connection, statement)}
+            if not gone.items() <= {key: ref.version for key, ref in keyed.items()}.items():
+                raise _Differs
         return [
             Outcome(ref.key, Result.DISPOSED if key in gone else Result.ALREADY_ABSENT)
             for key, ref in keyed.items()
@@ -167,7 +163,7 @@ class Act:
             .where(layout.among(layout.key_column, list(keyed)))
             .with_for_update()
         )
-        rows = {row[0]: row for row in connection.execute(statement) if row[0] in keyed}
+        rows = {row[0]: row for row in fetch(connection, statement) if row[0] in keyed}
         results: dict[Any, tuple[Result, str]] = {}
         for key, ref in keyed.items():
             if key not in rows:
@@ -233,7 +229,7 @@ def masked_already(
         for name, value in values.items()
     ]
     statement = select(layout.key_column).where(layout.among(layout.key_column, list(keys)), *same)
-    return {row[0] for row in connection.execute(statement)}
+    return {row[0] for row in fetch(connection, statement)}
 
 
 def fitted(layout: Layout, name: str, value: Scalar) -> Scalar:

@@ -13,9 +13,11 @@ from retention.connectors.sql.layout import (
     Layout,
     columns_of,
     existing_table,
+    fitting_keys,
     known_column,
     table_of,
 )
+from retention.connectors.sql.session import fetch
 from retention.connectors.sql.settings import Child, SqlLocation, Via
 
 
@@ -27,7 +29,8 @@ class Branch:
         self._inspector = inspect(connection)
         self.said = child
         self.table, types, name = self._table(child.table)
-        self.parent = self.table.c[known_column(types, child.parent, name, layout.place)]
+        parent = known_column(types, child.parent, name, layout.place)
+        self.parent, self._kind = self.table.c[parent], types[parent]
         self._match: list[ColumnElement[bool]] = []
         for said, value in child.match.items():
             column = self.table.c[known_column(types, said, name, layout.place)]
@@ -40,25 +43,26 @@ class Branch:
         types = columns_of(self._inspector, name, schema)
         return table_of(name, schema, types), dict(types), f"{schema}.{name}" if schema else name
 
-    def _way(self, via: Via | None) -> list[tuple[TableClause, Any, Any]]:
-        steps: list[tuple[TableClause, Any, Any]] = []
+    def _way(self, via: Via | None) -> list[tuple[Any, Any, Any]]:
+        """From the child to the record: each table's key, its pointer, and the pointer's type."""
+        steps: list[tuple[Any, Any, Any]] = []
         while via is not None:
             table, types, name = self._table(via.table)
             place = self._layout.place
             key = table.c[known_column(types, via.key, name, place)]
-            parent = table.c[known_column(types, via.parent, name, place)]
-            steps.append((table, key, parent))
+            parent = known_column(types, via.parent, name, place)
+            steps.append((key, table.c[parent], types[parent]))
             via = via.via
         return steps
 
     def belongs(self, keys: list[Any]) -> ColumnElement[bool]:
         """Rows that belong to the records with these keys."""
         if not self._steps:
-            return and_(self._layout.among(self.parent, keys), *self._match)
+            return and_(self._layout.among(self.parent, keys, self._kind), *self._match)
         # From the record outwards: each table's keys are those that point at the one before.
-        table, key, parent = self._steps[-1]
-        inner = select(key).where(self._layout.among(parent, keys))
-        for table, key, parent in reversed(self._steps[:-1]):  # noqa: B007 -- unpacked for its names
+        key, parent, kind = self._steps[-1]
+        inner = select(key).where(self._layout.among(parent, keys, kind))
+        for key, parent, _ in reversed(self._steps[:-1]):
             inner = select(key).where(parent.in_(inner))
         return and_(self.parent.in_(inner), *self._match)
 
@@ -70,8 +74,9 @@ class Branch:
         """Keys of those records that still have rows here; only direct children can be told."""
         if self._steps:
             return set()
-        found = connection.execute(select(self.parent).where(self.belongs(keys)).distinct())
-        return {row[0] for row in found}
+        by_value = dict(zip(fitting_keys(keys, self._kind), keys, strict=True))
+        found = fetch(connection, select(self.parent).where(self.belongs(keys)).distinct())
+        return {by_value[row[0]] for row in found if row[0] in by_value}
 
     def contents(self, connection: Connection, key: Any) -> list[dict[str, Any]]:
         """Every row of one record, by column name."""

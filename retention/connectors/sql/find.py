@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, String, func, or_, select
+from sqlalchemy import ColumnElement, Select, String, func, or_, select
 from sqlalchemy.dialects.postgresql import ENUM as PG_ENUM
 from sqlalchemy.types import Enum, Integer, Numeric
 
@@ -17,7 +17,7 @@ from retention.connectors.base import Condition, Op, Page, Target
 from retention.connectors.sql.dates import not_after, not_before
 from retention.connectors.sql.layout import Layout
 from retention.connectors.sql.rows import Reading
-from retention.connectors.sql.session import Session
+from retention.connectors.sql.session import Session, fetch
 
 
 def pages(
@@ -30,7 +30,7 @@ def pages(
     after = _after(layout, cursor)
     while True:
         page = statement if after is None else statement.where(key > after)
-        rows = session.told(target.name, partial(_all, session, page))
+        rows = session.told(target.name, partial(_rows, session, page))
         if not rows:
             return
         after = rows[-1][0]
@@ -39,8 +39,8 @@ def pages(
             return
 
 
-def _all(session: Session, statement: Select[Any]) -> Sequence[Row[Any]]:
-    return session.reading().execute(statement).all()
+def _rows(session: Session, statement: Select[Any]) -> list[tuple[Any, ...]]:
+    return fetch(session.reading(), statement)
 
 
 def _cursor(layout: Layout, after: Any) -> str:
@@ -177,6 +177,6 @@ def again(session: Session, reading: Reading, place: str, keys: list[str]) -> li
     if not raw:
         return []
     statement = select(*reading.columns).where(layout.among(layout.key_column, list(raw)))
-    rows = session.told(place, lambda: session.reading().execute(statement).all())
+    rows = session.told(place, lambda: _rows(session, statement))
     # A collation may find a key that only looks alike.
     return [row for row in rows if row[0] in raw]

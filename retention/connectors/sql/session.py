@@ -10,11 +10,12 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Executable, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
@@ -125,6 +126,7 @@ class Session:
             options["connect_args"] = {"connect_timeout": max(2, int(min(self._timeout, 30)))}
         if self.kind == "mysql":
             options["connect_args"] = {
+                "conv": _mysql_converters(),
                 "connect_timeout": max(1, int(min(self._timeout, 30))),
                 # Beyond the server's own limit: only a dead network gets this far.
                 "read_timeout": self._timeout + 30,
@@ -153,6 +155,14 @@ class Session:
         if self.kind == "sqlite":
             event.listen(engine, "begin", _begin_immediately)
         return engine
+
+
+def fetch(connection: Connection, statement: Executable) -> list[tuple[Any, ...]]:
+    """Every row as the driver gives it; nothing here has types that SQLAlchemy would convert."""
+    result = connection.execute(statement)
+    rows: list[tuple[Any, ...]] = list(result.cursor.fetchall())
+    result.close()
+    return rows
 
 
 def _close(connection: Connection | None) -> None:
@@ -207,6 +217,8 @@ def _greeting(kind: str, timeout: float) -> Callable[[Any, Any], None]:
     statements = {
         "postgresql": (
             "SET TIME ZONE 'UTC'",
+            "SET DateStyle = 'ISO'",
+            "SET extra_float_digits = 1",
             f"SET statement_timeout = {milliseconds}",
             f"SET lock_timeout = {milliseconds}",
             "SET idle_in_transaction_session_timeout = 120000",
@@ -242,6 +254,27 @@ def _mysql_statement_limit(cursor: Any, timeout: float) -> None:
         cursor.execute(f"SET SESSION max_statement_time = {timeout}")
     else:
         cursor.execute(f"SET SESSION max_execution_time = {int(timeout * 1000)}")
+
+
+def _mysql_converters() -> dict[Any, Any]:
+    """The driver's own, with dates read in C; what is no date (0000-00-00) stays text."""
+    from pymysql.constants import FIELD_TYPE
+    from pymysql.converters import conversions
+
+    def moment(text: str) -> Any:
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            return text
+
+    def day(text: str) -> Any:
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            return text
+
+    quick = {FIELD_TYPE.DATETIME: moment, FIELD_TYPE.TIMESTAMP: moment, FIELD_TYPE.DATE: day}
+    return {**conversions, **quick}
 
 
 def _begin_immediately(connection: Connection) -> None:
