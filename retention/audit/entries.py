@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from retention.audit.facts import COMMON, FACTS
@@ -195,7 +195,7 @@ def type_of(name: str) -> EntryType | None:
     return None if name.endswith("*") else found
 
 
-@cache
+@lru_cache(maxsize=256)
 def grammar(name: str) -> re.Pattern[bytes] | None:
     """The pattern that every line of a type matches whole; group 1 is seq. None if unknown.
 

@@ -191,4 +191,6 @@ def _pattern(name: bytes) -> re.Pattern[bytes] | None:
         return None
     if "counts" in (*row.required, *row.optional):
         return None
-    return _PLAIN.setdefault(name, pattern)
+    if len(_PLAIN) < 256:
+        _PLAIN[name] = pattern
+    return pattern

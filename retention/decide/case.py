@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property
 from typing import NamedTuple
 
-from retention.decide.ends import Counted
+from retention.decide.ends import Counted, End
 from retention.decide.facts import Facts
 from retention.decide.fields import field_acts
 from retention.decide.findings import findings_of
@@ -124,16 +124,18 @@ def minimum_words(found: Minimum) -> tuple[str, ...]:
 
 
 def why(case: Case) -> tuple[str, ...]:
-    """The minimums that bind, then the rule that ends each purpose, then what cut them short."""
+    """The minimums that bind, then each rule that can dispose of the record, with its end."""
     lines = list(minimum_words(case.minimum))
     for found in case.outlooks:
-        lines += [
-            f"{', '.join(p.clusters)}: due {p.ended}, its subject ended this purpose"
-            for p in found.purposes
-            if p.ended is not None
-        ]
-        lines += [c.maximum_words for c, end in found.acts if end == c.due]
+        lines += [_act_words(c, end) for c, end in found.acts]
     return tuple(dict.fromkeys(lines))
+
+
+def _act_words(counted: Counted, end: End) -> str:
+    if end == counted.due:
+        return counted.maximum_words
+    clause = counted.clause
+    return f"{clause.label}: due {end} = its subject ended the purpose of {clause.claim.cluster}"
 
 
 def _fields_due(case: Case) -> date | None:

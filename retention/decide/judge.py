@@ -181,10 +181,7 @@ def _before_minimum(case: Case) -> Verdict | None:
         case,
         Action.RESTRICT,
         act,
-        because=(
-            f"{_clusters(ended.clusters)}: its subject ended this purpose {ended.ended}",
-            *why(case),
-        ),
+        because=why(case),
         changes_on=case.due,
         would_change_if=_until_minimum(case),
     )
@@ -192,10 +189,6 @@ def _before_minimum(case: Case) -> Verdict | None:
 
 def _until_minimum(case: Case) -> str:
     return " and ".join(sorted({c.start.until for c in case.minimum.never if c.start.until}))
-
-
-def _clusters(names: Sequence[str]) -> str:
-    return ", ".join(names)
 
 
 # 8 ------------------------------------------------------------------------------------------
@@ -242,7 +235,7 @@ def _nobody_says_how(case: Case, due: date) -> Verdict | None:
         case,
         Action.REVIEW,
         None,
-        because=(f"{_clusters(names)}: its subject ended this purpose, no rule says what then",),
+        because=(f"{', '.join(names)}: its subject ended the purpose, and no rule says what then",),
         findings=tuple(f"no-rule:{name}" for name in names),
         would_change_if="a policy says what happens",
     )

@@ -19,6 +19,7 @@ from retention.policy.where import WhereError, for_location, parse
 
 Bound = tuple[str, datetime]
 Condition = tuple[str, str, Any]
+_LONG_AGO = date(1900, 1, 1)
 _MARGIN = timedelta(days=1)
 """Systems that compare civil dates in their own zone may be a day off."""
 
@@ -55,11 +56,12 @@ def _by_date_alone(clause: Clause, nobody_ended: bool) -> bool:  # one private c
 
 
 def _last_start(clause: Clause, before: date) -> date | None:
-    """The latest starting day whose end lies before that day; ends grow with their starts."""
-    low, high = 1, before.toordinal()
-    if not _ends_before(clause, low, before):
-        return date.fromordinal(1)
-    if _ends_before(clause, high, before):
+    """The latest starting day whose end lies before that day; ends grow with their starts.
+
+    None where it is not between then and now: then nothing is left out.
+    """
+    low, high = _LONG_AGO.toordinal(), before.toordinal()
+    if not _ends_before(clause, low, before) or _ends_before(clause, high, before):
         return None
     while high - low > 1:
         middle = (low + high) // 2

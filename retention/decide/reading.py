@@ -45,8 +45,11 @@ def facts_of(
                 when = SOME_DAY
             elif source not in view.exact:
                 when = when.astimezone(zone).date()
-        elif when is not None and when > today:
-            future = (*future, source)
+        elif when is not None:
+            if when > today:
+                future = (*future, source)
+            if source in idle:
+                when = SOME_DAY
         days.append(when)
     return Facts(
         view.asked,

@@ -80,8 +80,12 @@ class Positions:
         return next((self.keys[p] for p in _outwards(path) if p in self.keys), self.nowhere)
 
     def value(self, path: Path) -> Place:
-        """The value at `path`, or the nearest key around it that stands in a file."""
-        return self.values.get(path) or self.key(path)
+        """The value at `path`, or the nearest key around it that stands in a file.
+
+        A list of one may be written as its only member: then that is the value.
+        """
+        short = self.values.get(path[:-1]) if path and isinstance(path[-1], int) else None
+        return self.values.get(path) or short or self.key(path)
 
     def __getitem__(self, path: Path) -> Place:
         return self.key(path)

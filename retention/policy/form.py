@@ -38,9 +38,10 @@ def validated(
 ) -> tuple[Model | None, list[Finding]]:
     """The model of `data`, or findings at the places of what is wrong. Inputs are never told."""
     if not isinstance(data, Mapping):
-        code = "empty-value" if data is None else "wrong-type"
-        message = f"`{path[-1]}` has no fields" if data is None else "expected fields"
-        return None, [finding(code, positions.value(path), message, path)]
+        if data is None:
+            message = f"`{path[-1]}` has no fields"
+            return None, [finding("empty-value", positions.key(path), message, path)]
+        return None, [finding("wrong-type", positions.value(path), "expected fields", path)]
     try:
         return model.model_validate(data), []
     except ValidationError as error:

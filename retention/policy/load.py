@@ -140,6 +140,7 @@ class _Builder:
             self._general(data, path)
             self.findings += selectors.filters(data, path, self.positions)
             self.findings += selectors.targets(data, path, self.positions)
+            self.findings += references.targets(data, path, locations, self.positions)
             self.findings += selectors.limits(data, path, self.positions)
             said, wrong = validated(Policy, data, path, self.positions)
             self.findings += wrong

@@ -38,8 +38,10 @@ class Period:
     hours: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> Period:
+    def parse(cls, text: object) -> Period:
         """Read `3 years 6 months` or `P3Y6M`. Raises ValueError for anything else, and for zero."""
+        if not isinstance(text, str):
+            raise ValueError(f"not a period: expected {_FORM}")  # noqa: TRY004 - pydantic's way
         words = text.strip()
         if iso := _ISO.fullmatch(words):
             y, m, w, d, h = (int(g or 0) for g in iso.groups())

@@ -33,7 +33,6 @@ def of_policy(
     positions: Positions,
 ) -> Iterator[Finding]:
     """What a policy names and nobody defines. `clusters`: cluster → its locations."""
-    yield from _targets(name, policy, clusters, positions)
     if policy.starting_point is not None:
         at: Path = ("policies", name, "starting_point")
         yield from _start(policy.starting_point, at, clusters, positions)
@@ -45,11 +44,16 @@ def of_policy(
             yield finding("unknown-policy", positions.value(at), message, at, hint)
 
 
-def _targets(
-    name: str, policy: Policy, clusters: Mapping[str, frozenset[str]], positions: Positions
+def targets(
+    policy: Any, path: Path, clusters: Mapping[str, frozenset[str]], positions: Positions
 ) -> Iterator[Finding]:
-    for index, target in enumerate(policy.applies_to):
-        at = ("policies", name, "applies_to", index)
+    """Clusters and locations that a policy, as its file says it, applies to and nobody defines."""
+    said = policy.get("applies_to") if isinstance(policy, Mapping) else None
+    listed = said if isinstance(said, list) else [said]
+    for index, target in enumerate(listed):
+        if not isinstance(target, str):
+            continue
+        at = (*path, "applies_to", index)
         cluster, slash, location = target.partition("/")
         if target in ("", "*"):
             continue
@@ -80,7 +84,7 @@ def circles(policies: Mapping[str, Policy], positions: Positions) -> Iterator[Fi
     """Policies that supersede each other, directly or through others."""
     for name in policies:
         seen: set[str] = set()
-        todo = list(policies[name].supersedes)
+        todo = [other for other in policies[name].supersedes if other != name]
         while todo:
             other = todo.pop()
             if other not in seen and other in policies:

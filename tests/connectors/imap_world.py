@@ -20,6 +20,7 @@ from retention.connectors import imap
 from retention.connectors.base import Bound, Condition, Connector, Opened, Target
 from retention.connectors.imap.settings import ImapLocation, ImapSystem, Tls
 from retention.testing.world import Plan, World
+from tests.servers.dovecot import Dovecot
 from tests.servers.mailbox import Mailbox
 
 
@@ -184,6 +185,18 @@ service imap {
 }
 """
 """What a server needs for `rights`; its processes serve many sessions, which is quicker."""
+
+
+@contextmanager
+def short_lived(
+    *, config: str = "", capability: str = "", separator: str = "/"
+) -> Iterator[Dovecot]:
+    """A server of a test's own, ended without the second that an orderly stop takes."""
+    with Dovecot.start(config=config, capability=capability, separator=separator) as server:
+        try:
+            yield server
+        finally:
+            server.kill()
 
 
 @contextmanager

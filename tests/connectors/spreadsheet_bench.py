@@ -10,6 +10,7 @@ from typing import Any
 
 from openpyxl import load_workbook
 from pydantic import SecretStr
+
 from retention.connectors.base import Connector, Level, Opened, Record, Result, Scalar, Target
 from retention.connectors.spreadsheet import connect
 from retention.connectors.spreadsheet.settings import SpreadsheetLocation, SpreadsheetSystem

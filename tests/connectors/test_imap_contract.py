@@ -8,14 +8,14 @@ import pytest
 
 from retention.testing.contract import ConnectorContract
 from retention.testing.world import World
-from tests.connectors.imap_world import ACL_CONFIG, ImapWorld
+from tests.connectors.imap_world import ACL_CONFIG, ImapWorld, short_lived
 from tests.servers.dovecot import Dovecot
 
 
 @pytest.fixture(scope="module")
 def acl_server() -> Iterator[Dovecot]:
     """A server on which rights can be taken away."""
-    with Dovecot.start(config=ACL_CONFIG) as server:
+    with short_lived(config=ACL_CONFIG) as server:
         yield server
 
 

@@ -12,7 +12,15 @@ from retention.connectors.base import Bound, Condition, Level, Op, Record, Ref, 
 from retention.connectors.imap import connector as imap_connector
 from retention.connectors.imap import copies
 from retention.errors import CredentialsRefused, PermanentFailure
-from tests.connectors.imap_world import ACL_CONFIG, expunge, location, open_imap, plain, rights
+from tests.connectors.imap_world import (
+    ACL_CONFIG,
+    expunge,
+    location,
+    open_imap,
+    plain,
+    rights,
+    short_lived,
+)
 from tests.servers.dovecot import Dovecot
 from tests.servers.mailbox import Mailbox
 
@@ -34,7 +42,7 @@ namespace inbox {
 }
 """
     )
-    with Dovecot.start(config=config) as running:
+    with short_lived(config=config) as running:
         yield running
 
 
@@ -43,8 +51,8 @@ def mailbox(server: Dovecot) -> Mailbox:
     return server.user()
 
 
-def found(mailbox: Mailbox, target: Target = INBOX, **options: int) -> list[Record]:
-    connector = open_imap(mailbox, **options)
+def found(mailbox: Mailbox, target: Target = INBOX) -> list[Record]:
+    connector = open_imap(mailbox)
     try:
         return [record for page in connector.find(target) for record in page.records]
     finally:
@@ -325,7 +333,7 @@ def test_a_folder_that_is_not_there(mailbox: Mailbox, name: str, hint: str) -> N
 
 def test_dots_between_levels() -> None:
     """Where the server writes `Customers.Anna`, a policy may say `Customers/*`."""
-    with Dovecot.start(separator=".") as running:
+    with short_lived(separator=".") as running:
         mailbox = running.user()
         mailbox.append("Customers.Anna", plain(), received=OLD)
         (record,) = found(mailbox, location("Customers/*"))

@@ -27,6 +27,7 @@ from tests.connectors.imap_world import (
     open_imap,
     plain,
     rights,
+    short_lived,
 )
 from tests.servers.dovecot import Dovecot
 from tests.servers.mailbox import Mailbox
@@ -67,7 +68,7 @@ def test_odd_passwords_work(dovecot: Dovecot, password: str) -> None:
 
 
 def test_login_where_there_is_nothing_better() -> None:
-    """A server without AUTHENTICATE PLAIN gets LOGIN, quoted; other alphabets cannot go that way."""
+    """A server without AUTHENTICATE PLAIN gets LOGIN, quoted; other alphabets cannot."""
     with ScriptedServer({}) as running:
         connector = open_imap(running.mailbox)
         assert connector.containers(INBOX) == ("INBOX",)
@@ -113,7 +114,7 @@ def test_unusual_answers_are_read() -> None:
     lines = [
         b'* 1 FETCH (BODY["HEADER".FIELDS (MESSAGE-ID)] "" UID 3)',
         b"* 1 FETCH (FLAGS (\\Seen) UID 3)",
-        b"* 1 fetch (body[HEADER.FIELDS (MESSAGE-ID)] {25}\r\nMessage-ID: <a@b.example>\r\n "
+        b"* 1 fetch (body[HEADER.FIELDS (MESSAGE-ID)] {27}\r\nMessage-ID: <a@b.example>\r\n "
         + DATE.replace(b"INTERNALDATE", b"InternalDate")
         + b" uid 3)",
         b"* 9 EXISTS",
@@ -201,7 +202,7 @@ passdb {{
   mechanisms = {mechanism}
 }}
 """
-    with Dovecot.start(config=config) as running:
+    with short_lived(config=config) as running:
         connector = open_imap(running.user(), password=None, oauth=SecretStr("token"))
         assert connector.containers(INBOX) == ("INBOX",)
         connector.close()
@@ -210,7 +211,7 @@ passdb {{
 def test_settings_want_one_credential() -> None:
     """Password or token: not both, not neither."""
     with pytest.raises(ValidationError):
-        ImapSystem(host="mail.example.org", username="post@example.org")
+        ImapSystem.model_validate({"host": "mail.example.org", "username": "post@example.org"})
     with pytest.raises(ValidationError):
         ImapSystem.model_validate(
             {"host": "mail.example.org", "username": "x", "password": "in the file"}
@@ -289,7 +290,7 @@ service imap-login {{
   }}
 }}
 """
-    with Dovecot.start(config=config) as running:
+    with short_lived(config=config) as running:
         yield running, port, str(certificate[0])
 
 
@@ -348,7 +349,7 @@ def acted(running: Dovecot) -> tuple[ConnectorError, list[Probe], int]:
 
 def test_without_uidplus_nothing_is_deleted() -> None:
     """A plain EXPUNGE would remove other people's marked mail. Finding works without ESEARCH."""
-    with Dovecot.start(capability="IMAP4rev1 SASL-IR LITERAL+") as running:
+    with short_lived(capability="IMAP4rev1 SASL-IR LITERAL+") as running:
         error, told, left = acted(running)
     assert error.code == "no_uidplus"
     assert left == 3
@@ -357,7 +358,7 @@ def test_without_uidplus_nothing_is_deleted() -> None:
 
 def test_gmail_is_refused() -> None:
     """There, expunging removes a label and the message stays."""
-    with Dovecot.start(capability="+X-GM-EXT-1") as running:
+    with short_lived(capability="+X-GM-EXT-1") as running:
         error, told, left = acted(running)
     assert error.code == "gmail"
     assert left == 3
@@ -369,7 +370,7 @@ def test_gmail_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def acl_server() -> Iterator[Dovecot]:
-    with Dovecot.start(config=ACL_CONFIG) as running:
+    with short_lived(config=ACL_CONFIG) as running:
         yield running
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from openpyxl import Workbook, load_workbook
+
 from retention.connectors.base import Bound, Condition, Connector, Opened, Target, When
 from retention.connectors.spreadsheet.connector import Spreadsheet
 from retention.connectors.spreadsheet.settings import SpreadsheetLocation, SpreadsheetSystem

@@ -52,7 +52,7 @@ CHANGED = YearEnds(ends=("2024-12-31", "2025-06-30"), then="06-30")
     ],
 )
 def test_an_accounting_year_may_change(when: str, expected: str) -> None:
-    """Before the first named end the same day applies, between them each one, after them the rule."""
+    """The same day before the first named end, each one between them, the rule after."""
     assert end(CHANGED, when) == expected
 
 

@@ -16,9 +16,7 @@ from retention.policy.statutes import catalogue
 
 DAY = timedelta(days=1)
 OSLO = Organisation(name="X", country="NO", timezone="Europe/Oslo")
-JUNE = Organisation(
-    name="X", country="NO", timezone="Europe/Oslo", accounting_year_ends="06-30"
-)
+JUNE = Organisation(name="X", country="NO", timezone="Europe/Oslo", accounting_year_ends="06-30")
 ODD = Organisation(name="X", country="NO", timezone="Europe/Oslo", accounting_year_ends="12-30")
 
 

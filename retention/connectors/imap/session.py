@@ -11,28 +11,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imapclient import IMAPClient, SocketTimeout
-from imapclient.exceptions import CapabilityError, LoginError
 
+from retention.connectors.imap.failures import Stage, failure_of
+from retention.connectors.imap.folders import folder_of, name_of
 from retention.connectors.imap.settings import ImapSystem, Tls
-from retention.connectors.imap.wire import LostError, RefusedError, Wire, quoted
-from retention.connectors.mail_folders import INBOX, MailFolder, decode_utf7
+from retention.connectors.imap.wire import RefusedError, Wire, quoted
+from retention.connectors.mail_folders import MailFolder
 from retention.connectors.secrets import reveal
 from retention.errors import (
     ConnectorError,
     CredentialsRefused,
     PermanentFailure,
-    TemporaryFailure,
 )
 
 _TIMEOUT = SocketTimeout(connect=10, read=25)
-_TEMPORARY = frozenset({"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "EXPUNGEISSUED"})
-_DENIED = frozenset({"NOPERM", "AUTHORIZATIONFAILED", "AUTHENTICATIONFAILED", "EXPIRED"})
-_MISSING = frozenset({"NONEXISTENT", "TRYCREATE"})
-_SPECIAL = frozenset(
-    {"\\all", "\\archive", "\\drafts", "\\flagged", "\\junk", "\\sent", "\\trash", "\\important"}
-)
-_UNSELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
-
 # IMAPClient logs the names of folders and the text of answers at DEBUG: personal data.
 logging.getLogger("imapclient").setLevel(logging.WARNING)
 
@@ -202,68 +194,14 @@ class Session:
 
     def failure(self, error: BaseException, doing: str) -> ConnectorError | None:
         """Our error for what a library raised; None for what is ours already, or a bug."""
-        failure: ConnectorError | None = None
-        if isinstance(error, RefusedError):
-            failure = self._refused(error.code, doing)
-        elif isinstance(error, CapabilityError):
-            failure = PermanentFailure(f"the server cannot do what is needed, {doing}")
-        elif isinstance(error, LoginError):
-            failure = self._login_refused(str(error))
-        elif isinstance(error, LostError | imaplib.IMAP4.abort | OSError | EOFError):
-            failure = self._lost(error, doing)
-        elif isinstance(error, imaplib.IMAP4.error):
-            failure = self._refused(_code(str(error)), doing)
+        stage = Stage.CONNECTING if self._client is None else Stage.LOGGING_IN
+        failure = failure_of(error, doing, stage if self._wire is None else Stage.WORKING)
         if self._wire is None or not isinstance(failure, PermanentFailure):
             # Half an answer may be under way: this connection is of no more use.
             self._drop()
         if failure is not None:
             failure.place = self.system
         return failure
-
-    def _refused(self, code: str, doing: str) -> ConnectorError:
-        if code in _TEMPORARY:
-            return TemporaryFailure(f"the server could not do it now, {doing}", code="busy")
-        if code in _DENIED:
-            return CredentialsRefused(
-                f"the server refuses a right that is needed, {doing}",
-                hint="grant reading, marking and expunging (l, r, s, w, t, e)",
-            )
-        if code in _MISSING:
-            return PermanentFailure(
-                f"a folder is gone or was renamed, {doing}", code="folder_missing"
-            )
-        return PermanentFailure(f"the server refused the command, {doing}", code="refused")
-
-    def _login_refused(self, said: str) -> ConnectorError:
-        code = _code(said)
-        if code in _TEMPORARY:
-            return TemporaryFailure("the server cannot check credentials now", code="busy")
-        if code == "PRIVACYREQUIRED":
-            return PermanentFailure(
-                "the server wants TLS before a password", hint="say `tls: starttls`"
-            )
-        return CredentialsRefused(
-            "the server does not accept the username with this password or token",
-            hint="many providers want an app password for IMAP",
-        )
-
-    def _lost(self, error: BaseException, doing: str) -> ConnectorError:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return PermanentFailure(
-                f"the server's certificate cannot be trusted ({error.verify_message})",
-                hint="name the host as the certificate does, or its authority in `ca_file`",
-                code="tls",
-            )
-        if isinstance(error, ssl.SSLError) and self._wire is None:
-            return PermanentFailure(
-                "no TLS connection came about",
-                hint="does the port fit `tls`? usual: implicit 993, starttls 143",
-                code="tls",
-            )
-        if isinstance(error, TimeoutError):
-            return TemporaryFailure(f"the server did not answer in time, {doing}", code="timeout")
-        cause = "could not be made" if self._client is None else "was lost"
-        return TemporaryFailure(f"the connection {cause}, {doing}", code="connection")
 
     # --- folders ------------------------------------------------------------------------------
 
@@ -277,7 +215,7 @@ class Session:
                 listed = self._client.list_folders()
                 prefixes = self._namespaces()
             self._folders = tuple(
-                _folder(flags, delim, raw, *prefixes) for flags, delim, raw in listed
+                folder_of(flags, delim, raw, *prefixes) for flags, delim, raw in listed
             )
         return self._folders
 
@@ -286,8 +224,8 @@ class Session:
         if "NAMESPACE" not in self._capabilities:
             return (), ()
         spaces = self._client.namespace()
-        personal = tuple(_name(p) for p, _ in spaces.personal or () if p)
-        others = tuple(_name(p) for part in (spaces.other, spaces.shared) for p, _ in part or ())
+        personal = tuple(name_of(p) for p, _ in spaces.personal or () if p)
+        others = tuple(name_of(p) for part in (spaces.other, spaces.shared) for p, _ in part or ())
         return personal, tuple(p for p in others if p)
 
     def folder(self, name: str) -> MailFolder | None:
@@ -350,34 +288,3 @@ class Session:
                 int(told.get(b"UIDNEXT", 0)) or 4_294_967_295,
             )
         return self._opened
-
-
-def _code(said: str) -> str:
-    """The response code in a server's words, for classifying only."""
-    start, end = said.find("["), said.find("]")
-    return said[start + 1 : end].split(" ", maxsplit=1)[0].upper() if 0 <= start < end else ""
-
-
-def _name(raw: Any) -> str:
-    return decode_utf7(raw) if isinstance(raw, bytes) else str(raw)
-
-
-def _folder(
-    flags: Any, delimiter: Any, raw: Any, personal: tuple[str, ...], others: tuple[str, ...]
-) -> MailFolder:
-    raw = raw if isinstance(raw, bytes) else str(raw).encode("ascii")
-    name = INBOX if raw.upper() == b"INBOX" else decode_utf7(raw)
-    level = _name(delimiter) if delimiter else ""
-    spellings = [name]
-    spellings += [name.removeprefix(p) for p in personal if name.startswith(p) and name != p]
-    if level and level != "/":
-        spellings += [s.replace(level, "/") for s in spellings if "/" not in s]
-    told = frozenset(bytes(f).decode("ascii", "replace").lower() for f in flags)
-    return MailFolder(
-        name,
-        raw,
-        tuple(dict.fromkeys(s for s in spellings if s != name)),
-        told & _SPECIAL,
-        not told & _UNSELECTABLE,
-        next((p for p in others if name.startswith(p)), ""),
-    )

@@ -21,6 +21,7 @@ _LITERAL = re.compile(rb"~?\{(\d+)\+?\}\r?\n$")
 _TOKEN = re.compile(
     rb'"((?:[^"\\]|\\.)*)"|([()])|([A-Za-z0-9.\-]+\[[^\]]*\](?:<\d+>)?)|([^\s()"]+)'
 )
+_STATUS = frozenset({b"OK ", b"NO ", b"BAD", b"BYE"})
 _CODE = re.compile(rb"\[([A-Z-]+)")
 _MONTHS = {
     name: number
@@ -80,11 +81,13 @@ class Wire:
         while True:
             line = readline()
             if line.startswith(b"* "):
-                if line[-3:-2] == b"}" or line[-2:-1] == b"}":
-                    yield self._with_literals(line)
-                else:
+                if line[2:5].upper() in _STATUS:
+                    # Free text: what looks like a literal in it is none.
                     if line[2:5].upper() == b"BYE":
                         raise LostError
+                elif line[-3:-2] == b"}" or line[-2:-1] == b"}":
+                    yield self._with_literals(line)
+                else:
                     yield Response((line,), ())
             elif line.startswith(tag):
                 _check(line[len(tag) :])

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
-from retention.connectors import mail_headers
 from retention.connectors.base import (
     Cap,
     Connector,
@@ -34,18 +32,17 @@ from retention.connectors.base import (
 )
 from retention.connectors.mail_folders import MailFolder, resolve
 from retention.connectors.mail_sources import (
-    Message,
     Sources,
     own_addresses,
-    trace_of,
-    trace_without_id,
 )
 from retention.connectors.maildir.copies import Copies
+from retention.connectors.maildir.erasing import settle, unlink
+from retention.connectors.maildir.listing import Listing
+from retention.connectors.maildir.reading import record_of, split_key
 from retention.connectors.maildir.settings import MaildirLocation, MaildirSystem
 from retention.connectors.maildir.store import (
     Entry,
     Store,
-    flags_of,
     header_block,
     received_of,
     status_of,
@@ -53,7 +50,6 @@ from retention.connectors.maildir.store import (
 from retention.errors import ConnectorError, PermanentFailure
 
 _PAGE = 500
-_REMEMBERED = 200_000
 _HOW = "directory listing + message-id search"
 
 manifest = Manifest(
@@ -192,7 +188,7 @@ class MaildirConnector:
                 if read is None:
                     moved.add(entry.base)
                 else:
-                    out.append(_record(folder, entry, *read, sources))
+                    out.append(record_of(folder, entry, *read, sources))
         if moved and again:
             # Flags changed while we looked, so the name did: find it once more.
             found = self._store.locate(folder, moved).values()
@@ -246,8 +242,8 @@ class MaildirConnector:
             with self._store.opened(folder) as at:
                 for ref in group:
                     entry = entries.get(split_key(ref.key)[1])
-                    yield _unlink(at, ref, entry, sources)
-                _settle(at)
+                    yield unlink(at, ref, entry, sources)
+                settle(at)
 
     def mask(
         self,
@@ -306,112 +302,6 @@ class MaildirConnector:
                 yield Proof(ref.key, Level.PRESENT, "copy in another folder")
             else:
                 yield Proof(ref.key, Level.GONE, _HOW)
-
-
-class Listing:
-    """Where the files of the folder last listed were: spares a listing for every batch.
-
-    Only a hint: a name that no longer fits is looked for again.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._folder = ""
-        self._entries: dict[str, Entry] = {}
-
-    def forget(self) -> None:
-        self._folder = ""
-        self._entries = {}
-
-    def remember(self, folder: MailFolder, entries: Sequence[Entry]) -> None:
-        """Keep what was just listed, up to a limit."""
-        if folder.name != self._folder or len(self._entries) + len(entries) > _REMEMBERED:
-            self._folder, self._entries = folder.name, {}
-        self._entries.update((e.base, e) for e in entries)
-
-    def locate(self, folder: MailFolder, bases: set[str]) -> dict[str, Entry]:
-        """Where these messages are now; those that are nowhere are left out."""
-        found: dict[str, Entry] = {}
-        if folder.name == self._folder:
-            with self._store.opened(folder) as at:
-                for base in bases:
-                    entry = self._entries.get(base)
-                    if entry is not None and _exists(at, entry):
-                        found[base] = entry
-        if missing := bases - found.keys():
-            located = self._store.locate(folder, missing)
-            self.remember(folder, list(located.values()))
-            found |= located
-        return found
-
-
-def split_key(key: str) -> tuple[str, str]:
-    """(folder, base name). Raises PermanentFailure for what is no key of ours."""
-    folder, slash, base = key.rpartition("/")
-    if not slash or not folder or not base:
-        raise PermanentFailure("a key is none of this connector's", code="bad_key")
-    return folder, base
-
-
-def version_of(status: os.stat_result, entry: Entry, sources: Sources) -> str:
-    """Fingerprint: the same file, untouched; flags only where a filter rests on them."""
-    mark = sources.flags_mark(flags_of(entry.name))
-    return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}{mark}"
-
-
-def _record(
-    folder: MailFolder, entry: Entry, block: bytes, status: os.stat_result, sources: Sources
-) -> Record:
-    headers = mail_headers.split(block)
-    received = received_of(status)
-    message = Message(folder.name, received, headers, flags_of(entry.name), status.st_size)
-    trace = trace_of(headers) or trace_without_id(status.st_size, received)
-    key = f"{folder.name}/{entry.base}"
-    return Record(
-        Ref(folder.name, key, version_of(status, entry, sources), trace),
-        sources.dates(message),
-        sources.fields(message),
-    )
-
-
-def _exists(at: int, entry: Entry) -> bool:
-    try:
-        status_of(at, entry)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _unlink(at: int, ref: Ref, entry: Entry | None, sources: Sources) -> Outcome:
-    """Delete one file if it is what it was. `linked`: the content has another name somewhere."""
-    if entry is None:
-        return Outcome(ref.key, Result.ALREADY_ABSENT)
-    try:
-        status = status_of(at, entry)
-        if not stat.S_ISREG(status.st_mode) or version_of(status, entry, sources) != ref.version:
-            return Outcome(ref.key, Result.CHANGED)
-        os.unlink(entry.path, dir_fd=at)
-    except FileNotFoundError:
-        # Renamed or removed this very moment: which of the two, the engine finds out.
-        return Outcome(ref.key, Result.FAILED_TEMPORARY, "moved")
-    except PermissionError:
-        return Outcome(ref.key, Result.FAILED_PERMANENT, "denied")
-    except OSError:
-        return Outcome(ref.key, Result.FAILED_TEMPORARY, "disk")
-    return Outcome(ref.key, Result.DISPOSED, "linked" if status.st_nlink > 1 else "")
-
-
-def _settle(at: int) -> None:
-    """What was said to be deleted stays deleted after a power cut."""
-    for part in ("new", "cur"):
-        try:
-            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
-        except FileNotFoundError:
-            continue
-        try:
-            os.fsync(inner)
-        finally:
-            os.close(inner)
 
 
 def _by_folder(keys: Iterable[str]) -> dict[str, set[str]]:

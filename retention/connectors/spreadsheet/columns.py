@@ -145,9 +145,13 @@ def _refuse_second_header(table: Table, columns: Columns, header: list[Cell], pl
 
 
 def records(table: Table, columns: Columns, only: Collection[int] = ()) -> Iterator[Row]:
-    """Rows below the header that hold anything (in the columns `only`, where said)."""
+    """Rows below the header that hold anything (in the columns `only`, where said).
+
+    A row of formulas alone is a total below the records, or beside them: nobody typed it.
+    """
     for row in table.rows(only):
-        if row.number > columns.header and row.cells:
+        typed = any(cell.column == columns.key or not cell.formula for cell in row.cells)
+        if row.number > columns.header and typed:
             yield row
 
 

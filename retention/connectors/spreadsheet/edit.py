@@ -30,7 +30,13 @@ from retention.connectors.spreadsheet.parts import (
     row_hazards,
     shift_tables,
 )
-from retention.connectors.spreadsheet.residue import Needles, left_in
+from retention.connectors.spreadsheet.residue import (
+    Needles,
+    is_text,
+    left_in,
+    may_occur,
+    vocabulary,
+)
 from retention.connectors.spreadsheet.rowxml import Formulas, blank, renumber, with_values
 from retention.connectors.spreadsheet.sheetxml import SheetXml
 from retention.connectors.spreadsheet.shift import RowMap, Unshiftable, corners_of
@@ -259,7 +265,13 @@ class Removal:
         around[table.sheet.part] = _around(table)
         size = sum(again.package.zip.getinfo(name).file_size for name in derived)
         # Few values at a time keep memory flat; many, where the parts are long to read.
-        for needles in self._needles(_FEW if size < _LONG else _MANY):
+        known: set[str] | None = None
+        if size < _LONG and all(is_text(name) for name in derived):
+            texts = [
+                again.package.read(n) for n in derived if n.endswith((".xml", ".rels", ".vml"))
+            ]
+            known = vocabulary([*texts, *around.values()])
+        for needles in self._needles(_FEW if size < _LONG else _MANY, known):
             hits: dict[str, str] = {}
             for part, value in left_in(again.package.zip, derived, needles):
                 hits.setdefault(value, part)
@@ -274,8 +286,8 @@ class Removal:
                         code="residue",
                     )
 
-    def _needles(self, at_once: int) -> Iterator[Needles]:
-        values = self._values_that_go()
+    def _needles(self, at_once: int, known: set[str] | None) -> Iterator[Needles]:
+        values = (v for v in self._values_that_go() if known is None or may_occur(v, known))
         while some := list(islice(values, at_once)):
             yield Needles(some)
 

@@ -131,10 +131,12 @@ def replace(path: Path, before: Snapshot, write: Callable[[BinaryIO], None]) -> 
         with os.fdopen(descriptor, "w+b") as out:
             write(out)
             out.flush()
+            os.fsync(out.fileno())
+            _refuse_changed(path, before)
+            # Only now may others read it: a process that dies before leaves a file for no one.
             _keep_attributes(path, out.fileno())
             os.fsync(out.fileno())
-        _refuse_changed(path, before)
-        temporary.replace(path)
+            temporary.replace(path)
     except OSError as error:
         raise TemporaryFailure(
             "the new file could not be written; the old one is whole",

@@ -78,6 +78,24 @@ class Needles:
         return found
 
 
+def vocabulary(texts: Iterable[bytes]) -> set[str]:
+    """Every word of some short XML texts."""
+    found = set[str]()
+    for text in texts:
+        found.update(_words(unescape_text(text.decode("utf-8", "replace")).casefold()))
+    return found
+
+
+def may_occur(value: str, known: set[str]) -> bool:
+    """Whether any word of a value is among those words; False means that it cannot stand there."""
+    return not known.isdisjoint(_words(value.casefold()))
+
+
+def is_text(part: str) -> bool:
+    """Whether a part is XML, or a picture, which is not searched."""
+    return part.lower().endswith((".xml", ".rels", ".vml", *_PICTURES))
+
+
 def _words(text: str) -> list[str]:
     return [word.strip(".:!?") for word in _WORD.findall(text)]
 

@@ -17,20 +17,24 @@ class SpreadsheetSystem(Strict):
 
     path: str = Field(min_length=1, description="The file; relative to the policy files.")
     password: SecretField | None = Field(
-        None, description="Where the password lies that opens the workbook."
+        default=None, description="Where the password lies that opens the workbook."
     )
 
 
 class SpreadsheetLocation(Strict):
     """One sheet whose rows are the records."""
 
-    sheet: str | None = Field(None, description="Sheet name; may be left out when one is visible.")
-    header: int = Field(1, ge=1, le=1000, description="Number of the row with the column names.")
+    sheet: str | None = Field(
+        default=None, description="Sheet name; may be left out when one is visible."
+    )
+    header: int = Field(
+        default=1, ge=1, le=1000, description="Number of the row with the column names."
+    )
     key: str = Field(
         min_length=1, description="Column that identifies a row; never empty or twice."
     )
     date_format: str | None = Field(
-        None, description="How dates are written where they are text, e.g. %d/%m/%Y."
+        default=None, description="How dates are written where they are text, e.g. %d/%m/%Y."
     )
 
 

@@ -209,7 +209,7 @@ def _elsewhere(
             here = key["referred_table"] == layout.name
             if not here or name in listed or layout.key not in key["referred_columns"]:
                 continue
-            rule = str(key.get("options", {}).get("ondelete") or "NO ACTION").upper()
+            rule = _on_delete(layout, connection, name, key)
             consequence = {
                 "CASCADE": "its rows go too, unseen by the log",
                 "SET NULL": "its rows stay, without the link",
@@ -230,6 +230,18 @@ def _elsewhere(
                 f"its column `{found[0]}` looks as if it points here, without a foreign key",
                 "if it does, list it under `children`: its rows would be left behind",
             )
+
+
+def _on_delete(layout: Layout, connection: Connection, name: str, key: Any) -> str:
+    """What a foreign key does when the row it points at goes."""
+    if layout.kind == "sqlite":
+        # SQLAlchemy reads SQLite's rule from the text of CREATE TABLE, and misses short forms.
+        rules = text(
+            'SELECT on_delete FROM pragma_foreign_key_list(:name) WHERE lower("table") = :here'
+        )
+        here = {"name": name, "here": layout.name.lower()}
+        return str(connection.execute(rules, here).scalars().first() or "NO ACTION")
+    return str(key.get("options", {}).get("ondelete") or "NO ACTION").upper()
 
 
 def _named_like(layout: Layout) -> set[str]:

@@ -172,8 +172,8 @@ def _close(connection: Connection | None) -> None:
             connection.close()
         except DRIVER_ERRORS:
             # Already broken: nothing is left to end properly.
-            connection.invalidate()
-            connection.close()
+            if not connection.closed:
+                connection.invalidate()
 
 
 def _url(system: str, settings: SqlSystem) -> URL:
