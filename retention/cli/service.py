@@ -41,18 +41,16 @@ def daemon(
 def status(
     check: Annotated[
         bool,
-        typer.Option(
-            "--check", help="One line for monitoring; 7 if records are overdue, 1 if ill."
-        ),
+        typer.Option("--check", help="One line for monitoring; 7 if overdue, 1 if ill."),
     ] = False,
     json: Json = False,
 ) -> int:
-    """Print how each policy stands, from the ledger alone: no system is asked."""
+    """Print how each policy stands, from the ledger alone."""
     from retention.run.status import alarms
     from retention.run.status import status as status_of
 
     with opening.home() as home:
-        rows = status_of(home.ctx.ledger, home.in_force, home.jobs, home.ctx.clock.now())
+        rows = status_of(home.ctx.ledger, home.in_force, home.ctx.clock.now())
         open_alarms = alarms(home.ctx.ledger)
         log = _log(home)
         zone = home.in_force.bundle.organisation.timezone
@@ -63,10 +61,6 @@ def status(
             {
                 "policies": [row.to_json() for row in rows],
                 "log": log,
-                "alarms": [
-                    {"policy": policy, "kind": kind, "detail": detail, "since": since}
-                    for policy, kind, detail, since in open_alarms
-                ],
             }
         )
     elif check:
@@ -156,7 +150,7 @@ def _print(
 
 
 def doctor(json: Json = False) -> int:
-    """Check every system, the home, the keys, the ledger and the log, with what to do about it."""
+    """Check systems, home, keys, ledger and log, with hints."""
     from retention.cli.checks import examine_everything
 
     with opening.home() as home:

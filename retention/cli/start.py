@@ -28,7 +28,7 @@ def init(
         Path, typer.Argument(metavar="DIR", help="Made if need be; nothing is overwritten.")
     ] = Path(),
 ) -> None:
-    """Write a starter policy folder, with sample data, that runs as it is."""
+    """Write a starter policy folder that runs as it is."""
     from retention.cli.opening import now
     from retention.errors import UsageError
 
@@ -87,7 +87,7 @@ def _sample(path: Path, now: datetime) -> None:
 
 
 def demo() -> int:
-    """The whole story of four policies on sample data, in build/demo; no server needed."""
+    """The whole story on sample data, in build/demo; no server needed."""
     from retention.cli.demo import demo as story
 
     story()

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 import stamina
+from stamina.instrumentation import LoggingOnRetryHook, set_on_retry_hooks
 
 from retention.connectors.base import (
     Connector,
@@ -28,6 +29,9 @@ from retention.connectors.base import (
     Target,
 )
 from retention.errors import ConnectorError, PermanentFailure, RetentionError, TemporaryFailure
+
+# Where structlog happens to be installed, stamina would print retries to stdout, among the data.
+set_on_retry_hooks([LoggingOnRetryHook])
 
 T = TypeVar("T")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}

@@ -135,7 +135,7 @@ def _act_words(counted: Counted, end: End) -> str:
     if end == counted.due:
         return counted.maximum_words
     clause = counted.clause
-    return f"{clause.label}: due {end} = its subject ended the purpose of {clause.claim.cluster}"
+    return f"{clause.label}: due {end}, as its subject ended the purpose of {clause.claim.cluster}"
 
 
 def _fields_due(case: Case) -> date | None:

@@ -181,7 +181,10 @@ def _before_minimum(case: Case) -> Verdict | None:
         case,
         Action.RESTRICT,
         act,
-        because=why(case),
+        because=(
+            f"{', '.join(ended.clusters)}: its subject ended this purpose on {ended.ended}",
+            *why(case),
+        ),
         changes_on=case.due,
         would_change_if=_until_minimum(case),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from typing import Any
 
 from retention.decide.facts import Facts, People, Value, When
@@ -39,12 +39,16 @@ def facts_of(
     for source in view.asked.dates:
         when = dates.get(source)
         if isinstance(when, datetime):
-            if when > now:
-                future = (*future, source)
-            if source in idle:
-                when = SOME_DAY
-            elif source not in view.exact:
-                when = when.astimezone(zone).date()
+            if when.tzinfo is None:
+                # Nobody knows which instant it names: no date at all.
+                when = None
+            else:
+                if when > now:
+                    future = (*future, source)
+                if source in idle:
+                    when = SOME_DAY
+                elif source not in view.exact:
+                    when = _civil_day(when, zone)
         elif when is not None:
             if when > today:
                 future = (*future, source)
@@ -59,6 +63,13 @@ def facts_of(
         tuple([m.worn_by(fields) for m in view.masks]) if view.masks else (),
         _NOTHING if state is NOBODY else _people(view, state),
     )
+
+
+def _civil_day(when: datetime, zone: tzinfo) -> date:
+    try:
+        return when.astimezone(zone).date()
+    except OverflowError:
+        return when.date()  # the first or last day of the calendar, on either side of the world
 
 
 def _people(view: View, state: SubjectState) -> People:

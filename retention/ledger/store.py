@@ -42,11 +42,17 @@ class Ledger:
         """Open, and bring the schema up to date. Raises LedgerUnreachable."""
         try:
             engine = _engine(url)
-            ledger = cls(engine)
-            migrate.ensure_current(engine, upgrade=upgrade)
         except (SQLAlchemyError, NoSuchModuleError, OSError) as error:
             raise unreachable(error) from None
-        return ledger
+        try:
+            migrate.ensure_current(engine, upgrade=upgrade)
+        except SQLAlchemyError as error:
+            engine.dispose()
+            raise unreachable(error) from None
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

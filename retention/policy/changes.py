@@ -108,7 +108,9 @@ def _changes(name: str, old: Bundle, new: Bundle) -> Iterator[_Said]:
             *_context(name, old, new),
         ]
         yield from found
-        if all(kind is N for kind, *_ in found) and digest(old, name) != digest(new, name):
+        # A period in other units is neutral and told; what nothing told of is not.
+        told = [what for _, what, *_ in found if what not in WORDING]
+        if not told and digest(old, name) != digest(new, name):
             yield W, "something else that decides", digest(old, name), digest(new, name), False
 
 

@@ -21,7 +21,9 @@ WORDING = frozenset({"title", "owner", "source", "law"})
 """Fields of policies, clusters and the organisation that only explain."""
 _NOT_DECIDING = frozenset({"title", "rate"})
 """The same for systems and locations, whose other fields are their connector's."""
-_UNORDERED = frozenset({"applies_to", "fields", "suppress", "supersedes", "data"})
+_DESCRIBING = WORDING | {"subjects", "data"}
+"""The same for clusters, whose data and people stand in the register."""
+_UNORDERED = frozenset({"applies_to", "fields", "suppress", "supersedes"})
 _FORM = 1
 """Raise when the same files come to mean something else: every policy then asks for approval."""
 _URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+(?=@)")
@@ -107,7 +109,11 @@ def from_json(data: dict[str, Any]) -> Bundle:
 
 
 def _plain(model: BaseModel) -> dict[str, Any]:
-    wording = _NOT_DECIDING if isinstance(model, SystemModel | LocationModel) else WORDING
+    wording = WORDING
+    if isinstance(model, SystemModel | LocationModel):
+        wording = _NOT_DECIDING
+    elif isinstance(model, Cluster):
+        wording = _DESCRIBING
     said: dict[str, Any] = model.model_dump(mode="json", exclude_defaults=True)
     return {
         key: sorted(value) if key in _UNORDERED and isinstance(value, list) else value

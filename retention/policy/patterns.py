@@ -8,6 +8,7 @@ as are backreferences and look-arounds; the text that is searched is limited too
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,7 +33,11 @@ def pattern_problem(pattern: str) -> str | None:
     if len(pattern) > LONGEST_PATTERN:
         return f"the pattern is longer than {LONGEST_PATTERN} characters"
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            re.compile(pattern)
+    except Warning:
+        return "this expression is to mean something else in a later version of Python"
     except (re.error, RecursionError, OverflowError):
         return "this is no regular expression"
     return _Scan(pattern).problem()

@@ -314,10 +314,11 @@ class ConnectorContract:
         assert {r.ref.key for r in self._found(world)} == {*keys, other}
         refs = self._refs(world, keys)
         assert [r.key for r in refs] == keys
-        for ref in refs[:-1]:
-            (outcome,) = self._erase(world, [ref])
+        connector = world.open()
+        for ref in refs:
+            (outcome,) = connector.erase(world.target(), [ref])
             assert (outcome.key, outcome.result) == (ref.key, Result.DISPOSED)
-        self._erase(world, refs[-1:])
+        connector.close()
         assert world.raw() == {other: before[other]}
         assert self._levels(world, refs, other) <= {Level.GONE, Level.CLEAN}
 

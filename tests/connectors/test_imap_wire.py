@@ -16,6 +16,7 @@ from retention.connectors.imap.wire import (
     Response,
     expand,
     instant,
+    parse_any_fetch,
     parse_fetch,
     quoted,
     uid_sets,
@@ -64,7 +65,29 @@ def fetch_answers(draw: st.DrawFn) -> tuple[Response, dict[bytes, object]]:
 def test_any_order_and_notation_says_the_same(case: tuple[Response, dict[bytes, object]]) -> None:
     """Literals, quoted strings and lists are read exactly, in whatever order a server likes."""
     answer, says = case
-    assert parse_fetch(answer) == says
+    assert parse_fetch(answer) == parse_any_fetch(answer) == says
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        rb'* 1 FETCH (UID 3 INTERNALDATE "10-Jan-2024 08:30:00 +0000" FLAGS (\Seen $x))',
+        rb"* 1 FETCH (UID 3 FLAGS ())",
+        rb"* 1 FETCH (UID 3)",
+        rb'* 1 FETCH (UID 3 INTERNALDATE "10-Jan-2024 08:30:00 +0000" FLAGS () RFC822.SIZE 7 ',
+        rb"* 1 FETCH (UID 3 ",
+    ],
+)
+def test_the_quick_way_reads_as_the_thorough_one(line: bytes) -> None:
+    """Dovecot's usual shape has a way of its own; both say the same."""
+    answer = Response((line + b"\r\n",), ())
+    if line.endswith(b" "):
+        header = line + b"BODY[HEADER.FIELDS (CC FROM)] "
+        answer = Response((header, b")\r\n"), (b"From: a@b.example\r\n\r\n",))
+    quick_one, thorough = parse_fetch(answer), parse_any_fetch(answer)
+    assert quick_one == thorough
+    assert quick_one is not None
+    assert quick_one[b"UID"] == b"3"
 
 
 @quick

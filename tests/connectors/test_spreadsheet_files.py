@@ -21,7 +21,7 @@ from openpyxl import Workbook
 from retention.connectors.base import Level, Result
 from retention.connectors.spreadsheet import replace
 from retention.errors import ConnectorError, CredentialsRefused, PermanentFailure, TemporaryFailure
-from tests.connectors.spreadsheet_bench import (
+from tests.connectors.spreadsheet_sessions import (
     erase,
     found,
     levels,
@@ -85,7 +85,7 @@ def test_killed_before_the_replacement_leaves_the_original_whole(path: Path) -> 
     code = (
         "import os, sys; from pathlib import Path; sys.path.insert(0, '.')\n"
         "from retention.connectors.spreadsheet import replace\n"
-        "from tests.connectors.spreadsheet_bench import erase, location\n"
+        "from tests.connectors.spreadsheet_sessions import erase, location\n"
         "replace._refuse_changed = lambda *_: os.kill(os.getpid(), 9)\n"
         f"erase(Path({str(path)!r}), location(), ['K1'])"
     )

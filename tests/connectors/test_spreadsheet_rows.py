@@ -23,7 +23,7 @@ from retention.connectors.spreadsheet.shift import (
     translate,
 )
 from retention.errors import PermanentFailure
-from tests.connectors.spreadsheet_bench import erase, found, location, mask, session, values
+from tests.connectors.spreadsheet_sessions import erase, found, location, mask, session, values
 
 DONE = (Result.DISPOSED, "")
 HEADER = ("key", "received", "name", "email")

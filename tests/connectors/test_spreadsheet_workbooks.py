@@ -17,7 +17,7 @@ from openpyxl.comments import Comment
 
 from retention.connectors.base import Level, Result
 from retention.errors import PermanentFailure
-from tests.connectors.spreadsheet_bench import (
+from tests.connectors.spreadsheet_sessions import (
     erase,
     found,
     levels,

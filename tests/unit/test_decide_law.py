@@ -139,3 +139,20 @@ def test_todays_date_is_the_organisations() -> None:
     after = Moment(datetime(2021, 3, 15, 23, 30, tzinfo=UTC))
     assert decide(rules, before, received("2020-03-15")).action is Action.KEEP
     assert decide(rules, after, received("2020-03-15")).action is Action.DELETE
+
+
+@pytest.mark.parametrize(
+    "extreme", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
+)
+def test_dates_at_the_ends_of_the_calendar_are_reviewed_or_counted(extreme: datetime) -> None:
+    """A damaged date stops no run and loses no record."""
+    rules = bundle({"rule": policy(delete_at_latest="5 years")})
+    verdict = decide(rules, moment("2026-01-01"), {"created_at": extreme})
+    assert verdict.action is (Action.REVIEW if extreme.year > 2026 else Action.DELETE)
+
+
+def test_an_instant_without_a_zone_is_no_date() -> None:
+    """Nobody knows which day it names."""
+    naive = datetime(2020, 1, 1, 12)  # noqa: DTZ001  # the very case
+    rules = bundle({"rule": policy(delete_at_latest="5 years")})
+    assert decide(rules, moment("2026-01-01"), {"created_at": naive}).action is Action.REVIEW

@@ -253,8 +253,10 @@ def test_never_under_a_restriction_or_an_open_access_request(
 ) -> None:
     """Storage only; and the copy that was asked for must still be possible."""
     files = bundle(said, where)
-    for change in ({"restricted": True}, {"access_open": True}):
-        state = replace(record.state, **change)
+    for state in (
+        replace(record.state, restricted=True),
+        replace(record.state, access_open=True),
+    ):
         assert fate(files, record._replace(state=state), now).action not in GONE
 
 

@@ -67,7 +67,12 @@ def test_subjects_are_named_by_every_claims_mapping() -> None:
         {"enquiries": cluster(), "orders": cluster(subject={"email": ["from", "to"], "id": "nr"})},
     )
     both = {"enquiries/form": frozenset({"form"}), "orders/form": frozenset({"form"})}
-    fields = {"email": "a@example.org", "phone": "", "from": "a@example.org", "nr": 7}
+    fields: dict[str, Any] = {
+        "email": "a@example.org",
+        "phone": "",
+        "from": "a@example.org",
+        "nr": 7,
+    }
     found = decider(files, both).subjects({**fields, "to": ("b@example.org", "c@example.org")})
     assert set(found) == {
         ("email", "a@example.org"),

@@ -47,7 +47,10 @@ COSMETIC = [
     ("name: Fjordro Coaching", "name: Fjordro Coaching AS"),
     ("by: accountant@example.org", "by: auditor@example.org"),
     ("then: review", "then: review\n    owner: me\n    source: a page\n    law: a law"),
-    ("  invoices:\n    basis", "  invoices:\n    title: Bills\n    law: x\n    basis"),
+    (
+        "  invoices:\n    basis",
+        "  invoices:\n    title: Bills\n    law: x\n    data: [a]\n    basis",
+    ),
     ("website:  {connector: sql,", "website:  {connector: sql, title: Site, rate: 4/s,"),
     ("table: contact_form", "table: another_form"),
     ("applies_to: invoices", "applies_to: [invoices]"),

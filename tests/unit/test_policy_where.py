@@ -167,6 +167,7 @@ def test_filters_in_the_words_of_the_location() -> None:
         "(?P<n>a)(?P=n)",
         "a" * 201,
         "[a",
+        "[[a]",
         "*",
     ],
 )

@@ -54,11 +54,10 @@ class Erasing:
             yield from self._batch(opened, refs[start : start + _BATCH])
 
     def _batch(self, opened: Opened, refs: Sequence[Ref]) -> Iterator[Outcome]:
-        uids = {parse_key(r.key).uid for r in refs}
-        there = self._preconditions(uids)
+        keyed = [(ref, parse_key(ref.key)) for ref in refs]
+        there = self._preconditions({key.uid for _, key in keyed})
         act: dict[int, Ref] = {}
-        for ref in refs:
-            key = parse_key(ref.key)
+        for ref, key in keyed:
             if key.uidvalidity != opened.uidvalidity:
                 yield Outcome(ref.key, Result.CHANGED, "uidvalidity")
             elif key.uid not in there:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 from retention.connectors import mail_headers
@@ -34,9 +35,13 @@ def parse_key(key: str) -> Key:
 
 def version_of(opened: Opened, items: Items, sources: Sources) -> str:
     """Fingerprint: a UID's content cannot change, but flags can, and a folder can be replaced."""
-    received = instant(items.get(b"INTERNALDATE", b""))
+    return _version(opened, items, instant(items.get(b"INTERNALDATE", b"")), sources)
+
+
+def _version(opened: Opened, items: Items, received: datetime | None, sources: Sources) -> str:
     seconds = int(received.timestamp()) if received else ""
-    return f"{opened.uidvalidity}.{seconds}{sources.flags_mark(flags_of(items))}"
+    mark = sources.flags_mark(flags_of(items)) if sources.flags_decide else ""
+    return f"{opened.uidvalidity}.{seconds}{mark}"
 
 
 def flags_of(items: Items) -> tuple[str, ...]:
@@ -66,11 +71,10 @@ def read_records(
             # Collected: a command's answer must be read to its end before the next is sent.
             found = list(session.wire.fetch(numbers, items))
         for one in found:
-            if int(one[b"UID"]) not in missing:
+            uid = int(one[b"UID"])
+            if uid not in missing or (record := _record(opened, uid, one, sources)) is None:
                 continue
-            if (record := _record(opened, one, sources)) is None:
-                continue
-            missing.discard(int(one[b"UID"]))
+            missing.discard(uid)
             if record.ref.trace:
                 yield record
             else:
@@ -98,24 +102,25 @@ def present(session: Session, uids: Iterable[int]) -> Iterator[tuple[int, tuple[
                 yield uid, flags_of(one)
 
 
-def _record(opened: Opened, items: Items, sources: Sources) -> Record | None:
+def _record(opened: Opened, uid: int, items: Items, sources: Sources) -> Record | None:
     if b"INTERNALDATE" not in items or not has_body(items):
         # News about flags that nobody asked for, not the answer.
         return None
     headers = mail_headers.split(body_of(items))
     size = items.get(b"RFC822.SIZE")
     name = opened.folder.name
+    received = instant(items[b"INTERNALDATE"])
     message = Message(
         name,
-        instant(items[b"INTERNALDATE"]),
+        received,
         headers,
         flags_of(items) if sources.flags else (),
         int(size) if size is not None else None,
     )
     ref = Ref(
         name,
-        f"{name}/{opened.uidvalidity}/{int(items[b'UID'])}",
-        version_of(opened, items, sources),
+        f"{name}/{opened.uidvalidity}/{uid}",
+        _version(opened, items, received, sources),
         trace_of(headers),
     )
     return Record(ref, sources.dates(message), sources.fields(message))

@@ -21,6 +21,13 @@ _LITERAL = re.compile(rb"~?\{(\d+)\+?\}\r?\n$")
 _TOKEN = re.compile(
     rb'"((?:[^"\\]|\\.)*)"|([()])|([A-Za-z0-9.\-]+\[[^\]]*\](?:<\d+>)?)|([^\s()"]+)'
 )
+_USUAL = re.compile(
+    rb"\* \d+ FETCH \(UID (\d+)"
+    rb'(?: INTERNALDATE "([^"\\]+)")?'
+    rb"(?: FLAGS \(([^()\"]*)\))?"
+    rb"(?: RFC822\.SIZE (\d+))?"
+    rb"(?: (BODY\[HEADER\.FIELDS \([^()\"]*\)\]) |\)\r\n)"
+)
 _STATUS = frozenset({b"OK ", b"NO ", b"BAD", b"BYE"})
 _CODE = re.compile(rb"\[([A-Z-]+)")
 _MONTHS = {
@@ -149,6 +156,27 @@ def _check(answer: bytes) -> None:
 
 def parse_fetch(response: Response) -> Items | None:
     """The items of a FETCH response in any order; None for another kind of response."""
+    pieces = response.pieces
+    usual = _USUAL.fullmatch(pieces[0])
+    if usual is None:
+        return parse_any_fetch(response)
+    uid, date, flags, size, body = usual.groups()
+    out: Items = {b"UID": uid}
+    if body is not None:
+        if len(pieces) != 2 or pieces[1] != b")\r\n":
+            return parse_any_fetch(response)
+        out[body] = response.literals[0]
+    if date is not None:
+        out[b"INTERNALDATE"] = date
+    if flags is not None:
+        out[b"FLAGS"] = flags.split()
+    if size is not None:
+        out[b"RFC822.SIZE"] = size
+    return out
+
+
+def parse_any_fetch(response: Response) -> Items | None:
+    """`parse_fetch` for items in any order and notation; three times slower than the usual one."""
     first = response.pieces[0]
     words = first.split(b" ", 3)
     if len(words) < 4 or words[2].upper() != b"FETCH":
