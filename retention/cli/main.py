@@ -25,8 +25,8 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def build() -> typer.Typer:
-    """The whole command line."""
+def build(*, completion: bool = True) -> typer.Typer:
+    """The whole command line; `completion`: with the options that install it in a shell."""
     app = App(
         name="retention",
         help="Keeps the deletion promises that organisations make, and proves it.\n\n"
@@ -34,6 +34,7 @@ def build() -> typer.Typer:
         "retention.toml, in this order of precedence.",
         context_settings={"help_option_names": ["-h", "--help"]},
         no_args_is_help=True,
+        add_completion=completion,
     )
     app.callback()(root(_version))
     for group in (start, policies, plans, looks, service, people, audit):

@@ -134,7 +134,7 @@ def _print(
         ("policy", "state", "last run", "next firing", "overdue", "held", "review"),
         map(cells, rows),
         right=("held", "review"),
-        footer=f"{len(rows)} policies, {sum(r.overdue for r in rows)} records overdue, "
+        footer=f"{count(len(rows), 'policy')}, {sum(r.overdue for r in rows)} records overdue, "
         f"{sum(r.held for r in rows)} held · log of {log['size']} entries, "
         f"{f'checked {verified}' if verified else 'never checked'} · times in {zone}",
     )

@@ -6,37 +6,16 @@ act only after an approved plan. Whatever is not clearly protective or mere word
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
+from retention.policy.change_rules import RULES, Kind, N, P, W, fields_change, protects
 from retention.policy.digest import WORDING, digest, extract
 from retention.policy.limits import Effective, effective
-from retention.policy.model import (
-    DESTRUCTIVE,
-    Approval,
-    Basis,
-    Bundle,
-    Cutoff,
-    Policy,
-    Role,
-    Then,
-    ThenModel,
-)
-from retention.policy.periods import Period
-from retention.policy.statutes import covers
+from retention.policy.model import Basis, Bundle, Policy, Role, ThenModel
 
-
-class Kind(StrEnum):
-    """What a change does to the data it is about."""
-
-    PROTECTIVE = "protective"
-    WEAKENING = "weakening"
-    NEUTRAL = "neutral"
-
-
-P, W, N = Kind.PROTECTIVE, Kind.WEAKENING, Kind.NEUTRAL
+__all__ = ["Change", "Kind", "compare"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +78,7 @@ def _changes(name: str, old: Bundle, new: Bundle) -> Iterator[_Said]:
         kind = W if after.destructive else P
         yield kind, f"new policy, then {after.then.kind}", None, name, False
     elif after is None and before is not None:
-        yield W, f"policy removed, then {before.then.kind}", name, None, not _protects(before)
+        yield W, f"policy removed, then {before.then.kind}", name, None, not protects(before)
     elif before is not None and after is not None:
         found = [
             *_rule(before, after),
@@ -114,10 +93,6 @@ def _changes(name: str, old: Bundle, new: Bundle) -> Iterator[_Said]:
             yield W, "something else that decides", digest(old, name), digest(new, name), False
 
 
-def _protects(policy: Policy) -> bool:
-    return policy.keep_at_least is not None or policy.then.kind is Then.KEEP
-
-
 def _rule(old: Policy, new: Policy) -> Iterator[_Said]:
     """What the policy itself says, field by field."""
     for field in Policy.model_fields:
@@ -126,104 +101,14 @@ def _rule(old: Policy, new: Policy) -> Iterator[_Said]:
             continue
         if field in WORDING:
             yield N, field, before, after, False
-        elif field in _RULES:
-            kind, promise = _RULES[field](before, after)
+        elif field in RULES:
+            kind, promise = RULES[field](before, after)
             what = f"{field}, which weakens the promise" if promise else field
             yield kind, what, before, after, promise
         elif field == "fields":
-            yield _fields(old, new), field, before, after, False
+            yield fields_change(old, new), field, before, after, False
         else:
             yield W, field, before, after, False
-
-
-def _minimum(before: Period | None, after: Period | None) -> tuple[Kind, bool]:
-    if before is None:
-        return P, False
-    if after is None or not covers(after, before):
-        return W, False
-    return (N if covers(before, after) else P), False
-
-
-def _maximum(before: Period | None, after: Period | None) -> tuple[Kind, bool]:
-    """A longer maximum keeps longer: protective as for deletion, but less than was promised."""
-    if after is None:
-        return P, True
-    if before is None or not covers(after, before):
-        return W, False
-    return (N, False) if covers(before, after) else (P, True)
-
-
-def _cutoff(before: Cutoff | None, after: Cutoff | None) -> tuple[Kind, bool]:
-    return (P, True) if after in _LATER[before] else (W, False)
-
-
-_LATER: dict[Cutoff | None, frozenset[Cutoff | None]] = {
-    None: frozenset(Cutoff),
-    Cutoff.MONTH: frozenset({Cutoff.QUARTER, Cutoff.YEAR}),
-    Cutoff.QUARTER: frozenset({Cutoff.YEAR}),
-    Cutoff.YEAR: frozenset(),
-    Cutoff.ACCOUNTING_YEAR: frozenset({Cutoff.YEAR_OF_ACCOUNTING_YEAR}),
-    Cutoff.YEAR_OF_ACCOUNTING_YEAR: frozenset(),
-}
-"""Closing points that never come before it, whatever the accounting year."""
-
-_MILD = (Then.KEEP, Then.RESTRICT, Then.REVIEW)
-
-
-def _then(before: ThenModel, after: ThenModel) -> tuple[Kind, bool]:
-    if before.kind in DESTRUCTIVE and after.kind in _MILD:
-        return P, True
-    if (before.kind, after.kind) == (Then.REVIEW, Then.RESTRICT):
-        return P, False
-    return W, False
-
-
-def _grace(before: Period | None, after: Period | None) -> tuple[Kind, bool]:
-    return _minimum(before, after)[0], False
-
-
-def _approval(before: Approval, after: Approval) -> tuple[Kind, bool]:
-    rank = (Approval.NONE, Approval.CHANGE, Approval.EACH_RUN)
-    return (P if rank.index(after) > rank.index(before) else W), False
-
-
-def _suppress(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[Kind, bool]:
-    if set(before) == set(after):
-        return N, False
-    return (P if set(before) <= set(after) else W), False
-
-
-def _same_set(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[Kind, bool]:
-    return (N if set(before) == set(after) else W), False
-
-
-def _review(before: Any, after: Any) -> tuple[Kind, bool]:
-    if before is None:
-        return P, False
-    return (W if after is None or before.within != after.within else N), False
-
-
-_RULES: dict[str, Callable[[Any, Any], tuple[Kind, bool]]] = {
-    "keep_at_least": _minimum,
-    "delete_at_latest": _maximum,
-    "backstop": _maximum,
-    "cutoff": _cutoff,
-    "then": _then,
-    "grace": _grace,
-    "approval": _approval,
-    "suppress": _suppress,
-    "supersedes": _same_set,
-    "review": _review,
-    "cap": lambda before, after: (W if after else P, bool(before)),
-    "mandate": lambda before, _: (P if before is None else W, False),
-}
-
-
-def _fields(old: Policy, new: Policy) -> Kind:
-    if set(old.fields) == set(new.fields):
-        return N
-    fewer = bool(new.fields) and set(new.fields) < set(old.fields)
-    return P if fewer and old.destructive and not _protects(old) else W
 
 
 def _reach(old: Policy, new: Policy, before: Bundle, after: Bundle) -> Iterator[_Said]:
@@ -233,7 +118,7 @@ def _reach(old: Policy, new: Policy, before: Bundle, after: Bundle) -> Iterator[
     if added := now - was:
         yield (P if quiet else W), "applies to more", None, sorted(added), False
     if gone := was - now:
-        freed = old.destructive and not _protects(old)
+        freed = old.destructive and not protects(old)
         yield (P if freed else W), "applies to less", sorted(gone), None, freed
     if not added and not gone and set(old.applies_to) != set(new.applies_to):
         # The same locations today, but a selector of another rank, or with another future.

@@ -19,9 +19,10 @@ from retention.policy import (
 )
 from retention.policy.check_connectors import ConnectorFacts, connector_facts
 from retention.policy.codes import CODES, finding
-from retention.policy.findings import Finding, Positions, Severity, order
+from retention.policy.digest import referenced_clusters
+from retention.policy.findings import Finding, Path, Positions, Severity, order
 from retention.policy.load import Loaded
-from retention.policy.model import Bundle
+from retention.policy.model import Bundle, Policy
 
 __all__ = ["ConnectorFacts", "ScheduleFact", "affected", "broken", "check", "connector_facts"]
 
@@ -69,23 +70,27 @@ def affected(bundle: Bundle, found: Finding) -> tuple[str, ...]:
         return (found.policy,) if found.policy in bundle.policies else ()
     if not found.path or found.path[0] not in ("systems", "clusters"):
         return tuple(sorted(bundle.policies))
-    return tuple(
-        sorted(
-            policy
-            for policy, said in bundle.policies.items()
-            if any(_about(found, bundle, name) for name in check_reach.rests_on(bundle, said))
-        )
-    )
+    return tuple(sorted(n for n, p in bundle.policies.items() if _about(found.path, bundle, p)))
 
 
-def _about(found: Finding, bundle: Bundle, location: str) -> bool:
-    """Whether a finding about a system, cluster or location is about that location."""
-    path = found.path
+def _about(path: Path, bundle: Bundle, policy: Policy) -> bool:
+    """Whether a system, cluster or location is one that the policy rests on.
+
+    By what the policy says, too: a cluster that did not load is in no bundle.
+    """
+    if len(path) < 2:
+        return True
     if path[0] == "systems":
-        return len(path) < 2 or bundle.location(location).system == path[1]
-    cluster, _, key = location.partition("/")
-    one_location = len(path) > 3 and path[2] == "locations"
-    return len(path) < 2 or (path[1] == cluster and (not one_location or path[3] == key))
+        names = check_reach.rests_on(bundle, policy)
+        return any(bundle.location(name).system == path[1] for name in names)
+    if str(path[1]) in referenced_clusters(policy):
+        return True
+    location = path[3] if len(path) > 3 and path[2] == "locations" else None
+    for target in policy.applies_to:
+        cluster, _, key = target.partition("/")
+        if target == "*" or (cluster == path[1] and (location is None or key in ("", location))):
+            return True
+    return False
 
 
 def broken(bundle: Bundle, findings: Iterable[Finding]) -> dict[str, str]:

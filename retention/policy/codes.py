@@ -29,7 +29,7 @@ READING: Mapping[str, Code] = {
     "skipped-link": Code(_W, "a link that leaves the folder is not followed", "copy the file here"),
     "too-large": Code(_E, "a file is too large", "split it"),
     "too-deep": Code(_E, "a file is nested too deeply", "write it flatter"),
-    "alias": Code(_E, "a YAML alias is broken or blows the file up", "write the value out"),
+    "alias": Code(_E, "an alias that is broken, or too many values", "write the value out"),
     "tag": Code(_E, "a YAML tag", "remove the word that starts with `!`"),
     "yaml": Code(_E, "a file is no YAML", "look at the line before it too"),
     "duplicate-key": Code(_E, "a key stands twice in one mapping", "remove one of them"),

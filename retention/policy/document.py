@@ -32,6 +32,7 @@ LARGEST_FILE = 1 << 20
 DEEPEST = 40
 LARGEST_TREE = 200_000
 """Nodes of a file after its aliases are followed."""
+_TOO_MANY = f"more than {LARGEST_TREE} values, aliases followed"
 
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -218,7 +219,7 @@ class _Reader:
         top = self.stack[-1]
         top.node.size += node.size
         if top.node.size > LARGEST_TREE:
-            raise _Stop(Problem("alias", "aliases blow this file up", top.node.line, top.node.col))
+            raise _Stop(Problem("alias", _TOO_MANY, top.node.line, top.node.col))
         if isinstance(top.node.value, list):
             top.node.value.append(node)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,9 +11,11 @@ from retention.errors import (
     Busy,
     ExitCode,
     FenceLost,
+    RetentionError,
     UsageError,
     Withheld,
 )
+from retention.run import evidence
 from retention.run.claim import Claim, claim
 from retention.run.context import Context
 from retention.run.in_force import InForce, Standing
@@ -46,6 +49,10 @@ class Executor:
                 report = self.work(taken)
             except FenceLost:
                 continue
+            except RetentionError:
+                raise
+            except Exception as error:  # noqa: BLE001  # one policy's bug must not stop the others
+                report = self._bug(taken, error)
             self.told(report)
             reports.append(report)
         self._sign()
@@ -88,6 +95,16 @@ class Executor:
         if taken is None:
             raise Busy("another process works on this run")
         return self.work(taken)
+
+    def _bug(self, taken: Claim, error: Exception) -> Report:
+        """Put a run aside for a while and raise an alarm; only the error's class is told."""
+        name = type(error).__name__
+        later = self.ctx.clock.now() + timedelta(minutes=5)
+        with self.ctx.ledger.write() as tx:
+            evidence.alarm(self.ctx, tx, taken.policy, "bug", name)
+        with suppress(FenceLost):
+            taken.release(self.ctx, not_before=later, note=f"a bug: {name}")
+        return Report(taken.run_id, taken.policy, taken.state, {}, (f"bug: {name}",), ExitCode.BUG)
 
     def _set_aside(self, taken: Claim) -> Report:
         """A run whose policy may not act now goes back, and is looked at again in a minute."""

@@ -16,8 +16,16 @@ from itertools import groupby
 
 from sqlalchemy import Connection, select
 
+from retention.connectors.registry import manifest
 from retention.decide.model import Moment
-from retention.errors import ConnectorError, CredentialsRefused, ExitCode, Withheld
+from retention.errors import (
+    ConnectorError,
+    CredentialsRefused,
+    ExitCode,
+    PermanentFailure,
+    UsageError,
+    Withheld,
+)
 from retention.ledger import tables as t
 from retention.ledger.store import stamp
 from retention.policy.model import Approval
@@ -31,7 +39,7 @@ from retention.run.limits import HISTORY, Size, exceeded
 from retention.run.links import Links
 from retention.run.sessions import Sessions
 from retention.run.survey import Survey
-from retention.run.verify import CHUNK, verify
+from retention.run.verify import CHUNK, record, verify
 
 
 class Paused(Exception):  # noqa: N818  # no error: a request that was met
@@ -162,7 +170,7 @@ class Run:
             group = next_group(
                 self.ctx,
                 self.claim,
-                lambda location: self._survey(sessions, location).acting.describe().max_batch,
+                self._room,
                 self._speed,
                 self.problems,
             )
@@ -180,27 +188,35 @@ class Run:
             self._enter(RunState.VERIFYING)
         while group := self._acted():
             self._pause()
-            verify(
-                self.ctx,
-                self.claim,
-                self._survey(sessions, group[0].location),
-                group,
-                self._count,
-            )
+            location = group[0].location
+            try:
+                survey = self._survey(sessions, location)
+                verify(self.ctx, self.claim, survey, group, self._count)
+            except ConnectorError as error:
+                self._problem(sessions, location, error)
 
     def _acted(self) -> list[Batch]:
-        """The next batches to verify: one location, one way."""
+        """The next batches to verify: one location, one way, as many as one look may take."""
         with self.ctx.ledger.read() as tx:
-            acted = batches.take(tx, self.claim.run_id, State.ACTED, CHUNK)
-        same = [b for b in acted if b.location == acted[0].location]
-        return [b for b in same if b.how.key() == same[0].how.key()]
+            first = batches.take(tx, self.claim.run_id, State.ACTED, 1, self.problems)
+            if not first:
+                return []
+            room = self._room(first[0].location) // batches.MOST
+            acted = batches.take(
+                tx, self.claim.run_id, State.ACTED, max(CHUNK, room), self.problems
+            )
+        return [b for b in acted if (b.location, b.how.key()) == _way(first[0])]
+
+    def _room(self, location: str) -> int:
+        """How many records one call to a location's system may name."""
+        system = self.in_force.bundle_of(self.claim.policy).systems[self._system_of(location)]
+        return manifest(system.connector).max_batch
 
     def _finish(self) -> Report:
         if self._may_retry():
             return self._later()
-        left = self._give_up_rest()
-        if left:
-            self.counts["failed_temporary"] += left
+        self.counts["failed_temporary"] += self._give_up_rest()
+        self._give_up_looking()
         state, code = self._verdict()
         with self.ctx.ledger.write() as tx:
             at = self.ctx.clock.now()
@@ -227,16 +243,22 @@ class Run:
 
     def _survey(self, sessions: Sessions, location: str) -> Survey:
         if location not in self._surveys:
-            survey = Survey(
-                self.ctx,
-                sessions,
-                self.in_force.rules(),
-                self.in_force.bundle_of(self.claim.policy),
-                location,
-                policy=self.claim.policy,
-                moment=self.moment,
-                links=self._links,
-            )
+            try:
+                survey = Survey(
+                    self.ctx,
+                    sessions,
+                    self.in_force.rules(),
+                    self.in_force.bundle_of(self.claim.policy),
+                    location,
+                    policy=self.claim.policy,
+                    moment=self.moment,
+                    links=self._links,
+                )
+            except UsageError as error:
+                # Settings that were sound when approved may fit no more (a removed connector).
+                raise PermanentFailure(
+                    error.message, hint=error.hint, place=location, code=error.code
+                ) from None
             self._surveys[location] = survey
             if survey.decider.links and self._links.read_at is None:
                 self._links.refresh(self.ctx, sessions, survey.bundle, self._wanted_links(sessions))
@@ -310,6 +332,13 @@ class Run:
                     batches.drop(tx, batch)
             if not left:
                 return number
+
+    def _give_up_looking(self) -> None:
+        """Disposals that no look could prove: written down as unknown, never as gone."""
+        with self.ctx.ledger.read() as tx:
+            left = batches.take(tx, self.claim.run_id, State.ACTED, 1_000_000)
+        for batch in left:
+            record(self.ctx, self.claim, self._system_of(batch.location), [batch], {}, self._count)
 
     def _load_counts(self) -> None:
         with self.ctx.ledger.read() as tx:
@@ -419,3 +448,7 @@ class Run:
             yield
         finally:
             self._links.close()
+
+
+def _way(batch: Batch) -> tuple[str, str]:
+    return batch.location, batch.how.key()

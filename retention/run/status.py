@@ -1,4 +1,4 @@
-"""How things stand, from the ledger alone: no system is asked, so it is quick and always answers."""
+"""How things stand, from the ledger alone: no system is asked, so it always answers."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from retention.connectors.base import Level, Proof, Ref, Result
@@ -40,34 +40,43 @@ def verify(
 
     A look that fails proves nothing: its records are `unknown`, never gone. Raises FenceLost.
     """
-    wanted = [
-        item for batch in group for item, result in _results(batch) if result in _GONE_RESULTS
-    ]
+    wanted = [item for batch in group for item in _gone(batch)]
     proofs = _look(ctx, claim, survey, group[0], wanted)
+    record(ctx, claim, survey.system, group, proofs, count)
+
+
+def record(
+    ctx: Context,
+    claim: Claim,
+    system: str,
+    group: Sequence[Batch],
+    proofs: Mapping[str, Proof],
+    count: Callable[[str, int], None],
+) -> None:
+    """Write what the look found. Records without a proof are `unknown`. Raises FenceLost."""
     with ctx.ledger.write() as tx:
         claim.fence(ctx, tx)
         at = ctx.clock.now()
         for batch in group:
             found = [
                 (item, OUTCOMES[proof.level], str(proof.level), proof.how)
-                for item, result in _results(batch)
-                if result in _GONE_RESULTS
+                for item in _gone(batch)
                 for proof in (proofs.get(item.key) or Proof(item.key, Level.UNKNOWN, "no answer"),)
             ]
             for _, outcome, _, _ in found:
                 count(outcome, 1)
-            batches.save(
-                tx,
-                replace(
-                    batch, state=State.VERIFIED, levels=tuple(level for _, _, level, _ in found)
-                ),
-                at,
-            )
-            evidence.verified(ctx, tx, claim, batch, survey.system, at, found)
+            levels = tuple(level for _, _, level, _ in found)
+            batches.save(tx, replace(batch, state=State.VERIFIED, levels=levels), at)
+            evidence.verified(ctx, tx, claim, batch, system, at, found)
 
 
-def _results(batch: Batch) -> list[tuple[Item, str]]:
-    return list(zip(batch.items, batch.results, strict=True))
+def _gone(batch: Batch) -> list[Item]:
+    """The records of a batch that should be gone by its results."""
+    return [
+        item
+        for item, result in zip(batch.items, batch.results, strict=True)
+        if result in _GONE_RESULTS
+    ]
 
 
 def _look(

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pymysql
 
-from tests.servers.process import HOST, Server, account, program, run
+from tests.servers.process import HOST, Server, account, program, run, wait_until
 
 _QUICK = {"innodb-flush-log-at-trx-commit": "0", "sync-binlog": "0", "innodb-doublewrite": "OFF"}
 
@@ -102,10 +102,16 @@ class MariaDB(Server):
         """Cut every session of a database, as a failing network would; how many there were."""
         database = database_url.rsplit("/", 1)[1].partition("?")[0]
         with self._admin() as admin, admin.cursor() as cursor:
-            cursor.execute(
-                "SELECT id FROM information_schema.processlist WHERE db = %s", [database]
-            )
-            sessions = [row[0] for row in cursor.fetchall()]
-            for session in sessions:
+
+            def sessions() -> set[int]:
+                cursor.execute(
+                    "SELECT id FROM information_schema.processlist WHERE db = %s", [database]
+                )
+                return {row[0] for row in cursor.fetchall()}
+
+            cut = sessions()
+            for session in cut:
                 cursor.execute("KILL %s", [session])
-        return len(sessions)
+            # The server ends them in its own time.
+            wait_until(lambda: not cut & sessions())
+        return len(cut)

@@ -123,7 +123,7 @@ class Postgres(Server):
         database = database_url.rsplit("/", 1)[1]
         with self._admin() as admin:
             cut = admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE datname = %s AND pid <> pg_backend_pid()",
                 [database],
             )

@@ -175,6 +175,39 @@ def test_what_is_done_is_what_both_versions_allow(
     assert run(after, before).action is action
 
 
+NOTE = ["note"]
+BOTH = ["note", "phone"]
+
+
+@pytest.mark.parametrize(
+    ("approved", "files", "action"),
+    [
+        ({"fields": NOTE}, {"fields": NOTE, "title": "new"}, Action.ANONYMISE),
+        ({"fields": NOTE}, {"fields": BOTH}, Action.ANONYMISE),
+        ({"fields": BOTH}, {"fields": NOTE}, Action.KEEP),
+        ({"fields": NOTE}, {"fields": NOTE, "delete_at_latest": "9 years"}, Action.KEEP),
+        ({"fields": NOTE, "delete_at_latest": "9 years"}, {"fields": NOTE}, Action.KEEP),
+        ({"fields": NOTE}, {}, Action.KEEP),
+        ({}, {"fields": NOTE}, Action.KEEP),
+    ],
+)
+def test_fields_go_where_both_versions_empty_them(
+    approved: dict[str, Any], files: dict[str, Any], action: Action
+) -> None:
+    """Only what was approved, and only what the files still want emptied now."""
+    before = {"rule": policy(**{"delete_at_latest": "1 year", **approved})}
+    after = {"rule": policy(**{"delete_at_latest": "1 year", **files, "owner": "x"})}
+    verdict = run(after, before)
+    assert verdict.action is action
+    assert verdict.mask == ({"note_text": None} if action is Action.ANONYMISE else None)
+
+
+def test_a_field_rule_removed_from_the_files_goes_on() -> None:
+    """As whole-record rules do."""
+    before = {"rule": policy(delete_at_latest="1 year", fields=NOTE)}
+    assert run({}, before).action is Action.ANONYMISE
+
+
 def test_an_accounting_year_that_moves_protects_by_the_later_end() -> None:
     """Both organisations' settings count while the change waits."""
     said = {"rule": policy(keep_at_least="1 year", cutoff="accounting_year")}

@@ -327,3 +327,21 @@ def test_a_field_is_needed_until_its_last_purpose_ends() -> None:
     )
     verdict = decide(files, NOW, received("2020-01-01"), {"note_text": "x"})
     assert verdict.action is Action.KEEP
+
+
+def test_a_record_is_done_with_only_when_every_purpose_is() -> None:
+    """One purpose has what it demanded, the other has a rule still to come."""
+    anonymise = {"anonymise": {"note": None}}
+    files = bundle(
+        {
+            "a": policy(delete_at_latest="1 year", then=anonymise),
+            "b": policy(applies_to="orders", delete_at_latest="20 years"),
+        },
+        {"enquiries": cluster("one"), "orders": cluster("two")},
+    )
+    verdict = decide(files, NOW, received("2020-01-01"), {"note_text": None})
+    assert (verdict.action, verdict.due) == (Action.KEEP, date(2040, 1, 1))
+    assert "what its rules demand has been done" not in verdict.because
+    assert decide(
+        files, moment("2041-01-01"), received("2020-01-01"), {"note_text": None}
+    ).action is (Action.DELETE)

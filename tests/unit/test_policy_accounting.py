@@ -102,7 +102,7 @@ def test_each_cutoff_has_its_closing_point(cutoff: Cutoff, expected: str) -> Non
     assert cutoff_end(day("2025-02-14"), cutoff, who) == day(expected)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(
     st.dates(date(1990, 1, 1), date(9998, 12, 31)),
     st.sampled_from(["12-31", "06-30", "02-29", "01-31", CHANGED]),

@@ -191,7 +191,7 @@ POLICIES = st.fixed_dictionaries(
 ).flatmap(lambda p: st.sampled_from(["delete", "review", "keep"]).map(lambda t: {**p, "then": t}))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(POLICIES, POLICIES)
 def test_no_deciding_change_is_silent(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Another digest always comes with a change that is not mere wording, and the reverse."""

@@ -443,6 +443,14 @@ def test_a_linked_system_that_is_broken_stops_the_policy_too(tmp_path: Path) -> 
     assert set(broken(found.bundle, check(found, CONNECTORS))) == {"letters", "p"}
 
 
+def test_a_cluster_that_did_not_load_stops_who_names_it(tmp_path: Path) -> None:
+    """It is in no bundle, but its policies are not free of it: those of others are."""
+    text = instead("  people:\n    basis: contract", "  people:\n    basis: wish")
+    found = loaded(tmp_path, policies=text + f"  p: {{applies_to: '*', {YEAR}, then: delete}}\n")
+    assert found.partial is not None
+    assert set(broken(found.partial, found.findings)) == {"people", "p"}
+
+
 def test_a_secret_is_accepted_as_place_and_as_text(tmp_path: Path) -> None:
     """A connector may take the place of a secret or only its text; neither is known to be wrong."""
     assert check(loaded(tmp_path, policies=BASE), CONNECTORS) == []

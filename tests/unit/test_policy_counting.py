@@ -183,7 +183,7 @@ WHO = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(DATES, DATES, CUTOFFS, WHOLE | HOURS, WHO)
 def test_later_starts_never_end_earlier(
     one: date, other: date, cutoff: Cutoff | None, said: Period, who: Organisation
@@ -194,7 +194,7 @@ def test_later_starts_never_end_earlier(
         assert count(first, cutoff, said, who) <= count(second, cutoff, said, who)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(DATES | INSTANTS, CUTOFFS, WHOLE, WHO)
 def test_minimum_and_maximum_of_one_period_meet(
     start: date | datetime, cutoff: Cutoff | None, said: Period, who: Organisation
@@ -209,7 +209,7 @@ def test_minimum_and_maximum_of_one_period_meet(
     assert due < earliest <= due + gap * DAY
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(INSTANTS, HOURS, WHO)
 def test_hours_from_an_instant_never_round_by_more_than_a_day(
     start: datetime, said: Period, who: Organisation

@@ -198,7 +198,7 @@ def test_ordinary_patterns_are_taken(pattern: str) -> None:
     assert pattern_problem(pattern) is None
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.text(alphabet="ab|*+?(){},.1\\[]^", max_size=12))
 def test_no_accepted_pattern_takes_long(pattern: str) -> None:
     """Whatever passes the gate answers on the longest value within seconds."""
@@ -220,7 +220,7 @@ FILTERS = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(FILTERS, min_size=1, max_size=3), st.dictionaries(st.sampled_from("ab"), VALUES))
 def test_adding_a_filter_never_selects_more(wheres: list[Any], values: dict[str, Any]) -> None:
     """With every further filter the certain selection only shrinks, whatever the values are."""

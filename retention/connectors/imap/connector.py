@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, timedelta
 from typing import cast
 
@@ -96,6 +97,16 @@ class ImapConnector:
     def _resolved(self, target: Target) -> tuple[MailFolder, ...]:
         settings = cast(ImapLocation, target.settings)
         return resolve(settings.folders, self._session.folders(), target.name)
+
+    def _covered(self, target: Target) -> set[str]:
+        """Names of the location's folders that are there; one that vanished stops no look."""
+        settings = cast(ImapLocation, target.settings)
+        folders = self._session.folders()
+        covered: set[str] = set()
+        for item in settings.folders:
+            with suppress(PermanentFailure):
+                covered.update(f.name for f in resolve((item,), folders, target.name))
+        return covered
 
     def count(self, target: Target) -> int | None:
         return sum(self._copies.size(folder) for folder in self._resolved(target))
@@ -206,7 +217,7 @@ class ImapConnector:
         if not trusted:
             yield from (Proof(ref.key, Level.UNKNOWN, "control read failed") for ref in refs)
             return
-        covered = {folder.name for folder in self._resolved(target)}
+        covered = self._covered(target)
         moved: list[Ref] = []
         gone: list[Ref] = []
         for name, group in _refs_by_folder(refs).items():

@@ -30,14 +30,19 @@ class ImapSystem(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = Field(min_length=1)
-    port: int | None = Field(None, ge=1, le=65_535, description="Default: 993, or 143.")
+    port: int | None = Field(default=None, ge=1, le=65_535, description="Default: 993, or 143.")
     tls: Tls = Tls.IMPLICIT
-    ca_file: str | None = Field(None, description="Certificates to trust instead of the system's.")
+    ca_file: str | None = Field(
+        default=None, description="Certificates to trust instead of the system's."
+    )
     username: str = Field(min_length=1)
     password: SecretField | None = None
-    oauth: SecretField | None = Field(None, description="An access token (XOAUTH2, OAUTHBEARER).")
+    oauth: SecretField | None = Field(
+        default=None, description="An access token (XOAUTH2, OAUTHBEARER)."
+    )
     own: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
-        (), description="Addresses that are us and never a correspondent; the username counts too."
+        default=(),
+        description="Addresses that are us and never a correspondent; the username counts too.",
     )
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -132,6 +133,16 @@ class MaildirConnector:
     def _resolved(self, target: Target) -> tuple[MailFolder, ...]:
         settings = cast(MaildirLocation, target.settings)
         return resolve(settings.folders, self._store.folders(), target.name)
+
+    def _covered(self, target: Target) -> set[str]:
+        """Names of the location's folders that are there; one that vanished stops no look."""
+        settings = cast(MaildirLocation, target.settings)
+        folders = self._store.folders()
+        covered: set[str] = set()
+        for item in settings.folders:
+            with suppress(PermanentFailure):
+                covered.update(f.name for f in resolve((item,), folders, target.name))
+        return covered
 
     def count(self, target: Target) -> int | None:
         return sum(self._store.size(folder) for folder in self._resolved(target))
@@ -281,7 +292,7 @@ class MaildirConnector:
                     yield Proof(ref.key, Level.PRESENT, "directory listing")
                 else:
                     gone.append(ref)
-        covered = {f.name for f in self._resolved(target)} | {ref.container for ref in gone}
+        covered = self._covered(target) | {ref.container for ref in gone}
         yield from self._elsewhere(gone, [f for n, f in folders.items() if n not in covered])
 
     def _readable(self, folders: Mapping[str, MailFolder], control: Ref) -> bool:

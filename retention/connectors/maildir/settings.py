@@ -18,7 +18,7 @@ class MaildirSystem(BaseModel):
 
     path: str = Field(min_length=1, description="The Maildir; relative to the policy files.")
     own: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
-        (), description="Addresses that are us and never a correspondent."
+        default=(), description="Addresses that are us and never a correspondent."
     )
 
 

@@ -112,17 +112,12 @@ class Act:
 
     def _erase_at_once(self, keyed: Keyed) -> list[Outcome]:
         keys = list(keyed)
-        layout, reading = self._layout, self._reading
-        statement = (
-            delete(layout.table)
-            .where(layout.among(layout.key_column, keys))
-            .returning(*reading.proof)
-        )
+        reading = self._reading
         with self._session.acting() as connection:
             # Children of rows that are already absent go too: they are orphans of the record.
             for branch in self._branches:
                 branch.erase(connection, keys)
-            gone = {row[0]: reading.version(row) for row in fetch(connection, statement)}
+            gone = {row[0]: reading.version(row) for row in reading.erased.fetch(connection, keys)}
             if not gone.items() <= {key: ref.version for key, ref in keyed.items()}.items():
                 raise _Differs
         return [

@@ -176,7 +176,6 @@ def again(session: Session, reading: Reading, place: str, keys: list[str]) -> li
             continue
     if not raw:
         return []
-    statement = select(*reading.columns).where(layout.among(layout.key_column, list(raw)))
-    rows = session.told(place, lambda: _rows(session, statement))
+    rows = session.told(place, lambda: reading.again.fetch(session.reading(), list(raw)))
     # A collation may find a key that only looks alike.
     return [row for row in rows if row[0] in raw]

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import (
     TEXT,
     VARCHAR,
+    BindParameter,
     ColumnElement,
     Inspector,
     Integer,
@@ -30,7 +31,6 @@ from sqlalchemy import (
     bindparam,
     cast,
     inspect,
-    literal_column,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -97,22 +97,24 @@ class Layout:
     def among(
         self, what: ColumnElement[Any], keys: Sequence[Any], of: TypeEngine[Any] | None = None
     ) -> ColumnElement[bool]:
-        """`what`, a column of type `of` (default: the key's), is one of these keys.
-
-        Built for batches of hundreds: whole numbers go as one text that is made of numbers only,
-        instead of as hundreds of parameters.
-        """
+        """`what`, a column of type `of` (default: the key's), is one of these keys."""
         kind = self.key_type if of is None else of
-        fitting = fitting_keys(keys, kind)
-        numbers = ",".join(map(str, fitting)) if _all_numbers(fitting) else ""
         if self.kind == "postgresql":
-            # A cast to varchar(n) would cut a long key down to somebody else's.
-            item = Text() if isinstance(kind, VARCHAR | TEXT) else kind
-            value: Any = f"{{{numbers}}}" if numbers else fitting
-            return what == any_(cast(bindparam(None, value, type_=NullType()), ARRAY(item)))
-        if numbers and self.kind == "mysql":
-            return what.op("IN", is_comparison=True)(literal_column(f"({numbers})"))
-        return what.in_(fitting)
+            return self.any_of(what, bindparam(None, self.array(keys, kind)), kind)
+        return what.in_(fitting_keys(keys, kind))
+
+    def any_of(
+        self, what: ColumnElement[Any], value: BindParameter[Any], of: TypeEngine[Any]
+    ) -> ColumnElement[bool]:
+        """PostgreSQL: one parameter for a whole batch, so that the statement stays the same."""
+        # A cast to varchar(n) would cut a long key down to somebody else's.
+        item = Text() if isinstance(of, VARCHAR | TEXT) else of
+        return what == any_(cast(value, ARRAY(item)))
+
+    def array(self, keys: Sequence[Any], of: TypeEngine[Any]) -> Any:
+        """The keys as `any_of` takes them; numbers as one text that is made of numbers only."""
+        fitting = fitting_keys(keys, of)
+        return f"{{{','.join(map(str, fitting))}}}" if all_numbers(fitting) else fitting
 
 
 def fitting_keys(keys: Sequence[Any], kind: TypeEngine[Any]) -> list[Any]:
@@ -122,7 +124,8 @@ def fitting_keys(keys: Sequence[Any], kind: TypeEngine[Any]) -> list[Any]:
     return list(keys)
 
 
-def _all_numbers(keys: Sequence[Any]) -> bool:
+def all_numbers(keys: Sequence[Any]) -> bool:
+    """Whether there are keys, and all are whole numbers."""
     return {type(key) for key in keys} == {int}
 
 

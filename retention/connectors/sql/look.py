@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
-
 from retention.connectors.base import Level, Proof, Ref, Scalar
 from retention.connectors.sql.act import masked_already
 from retention.connectors.sql.children import Branch
 from retention.connectors.sql.rows import Reading
-from retention.connectors.sql.session import Session, fetch
+from retention.connectors.sql.session import Session
 from retention.connectors.sql.uploads import Root, UnsafePath
 
 
@@ -66,9 +64,7 @@ class Look:
             return None
 
     def _present(self, keys: list[Any]) -> set[Any]:
-        column = self._layout.key_column
-        statement = select(column.label("c0")).where(self._layout.among(column, keys))
-        return {row[0] for row in fetch(self._session.reading(), statement)}
+        return {row[0] for row in self._reading.present.fetch(self._session.reading(), keys)}
 
     def _masked(self, keys: list[Any], values: Mapping[str, Scalar]) -> set[Any]:
         return masked_already(self._session.reading(), self._reading, keys, values)

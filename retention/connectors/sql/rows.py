@@ -8,11 +8,22 @@ from datetime import date
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, Text, cast, func, literal_column, null
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Text,
+    cast,
+    delete,
+    func,
+    literal_column,
+    null,
+    select,
+)
 
 from retention.connectors.base import Record, Ref, Target, Value
 from retention.connectors.sql.dates import expression, reader
 from retention.connectors.sql.layout import Layout
+from retention.connectors.sql.prepared import Prepared
 from retention.connectors.sql.settings import SqlLocation
 from retention.errors import PermanentFailure
 
@@ -45,6 +56,20 @@ class Reading:
         self.columns: list[ColumnElement[Any]] = [
             c.label(f"c{n}") for n, c in enumerate([*first, *dates, *fields, *extra])
         ]
+        key, of = layout.key_column, layout.key_type
+        self.again = Prepared(layout, key, of, lambda picked: select(*self.columns).where(picked))
+        """Reads rows by key."""
+        self.present = Prepared(
+            layout, key, of, lambda picked: select(self.columns[0]).where(picked)
+        )
+        """Reads the keys of rows that are there."""
+        self.erased = Prepared(
+            layout,
+            key,
+            of,
+            lambda picked: delete(layout.table).where(picked).returning(*self.proof),
+        )
+        """Deletes rows by key, and gives back what was deleted."""
 
     @property
     def proof(self) -> list[ColumnElement[Any]]:
