@@ -30,6 +30,11 @@ def _contradiction(
     minimum, maximum = policy.keep_at_least, policy.delete_at_latest
     if minimum is None or maximum is None:
         return
+    if minimum == maximum and policy.mandate:
+        path = ("policies", name, "delete_at_latest")
+        message = f"{policy.mandate} says at least {minimum}, the policy at latest {maximum}"
+        yield finding("minimum-is-maximum", positions.value(path), message, path)
+        return
     always, sometimes = above(minimum, maximum, policy, organisation)
     path = ("policies", name, "delete_at_latest")
     why = f" (from {policy.mandate})" if policy.mandate else ""

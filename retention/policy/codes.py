@@ -88,6 +88,11 @@ PERIODS: Mapping[str, Code] = {
     "minimum-may-pass-maximum": Code(
         _W, "on some days the minimum ends after the maximum", "write both in the same unit"
     ),
+    "minimum-is-maximum": Code(
+        _I,
+        "a maximum that is also the statute's minimum",
+        "it goes right after the minimum; `up to` is the wrong word for that in a statement",
+    ),
     "no-period": Code(
         _E, "a destructive policy with neither minimum nor maximum", "add delete_at_latest"
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -12,7 +13,6 @@ from retention.connectors.base import Bound, Connector, Record, Target
 from retention.decide.decider import Decider
 from retention.decide.model import (
     NOBODY,
-    Action,
     Hold,
     Moment,
     Rules,
@@ -23,9 +23,7 @@ from retention.policy.model import Bundle
 from retention.run.context import Context
 from retention.run.links import Links, texts
 from retention.run.sessions import Sessions, settings_of, target
-from retention.subjects.state import Events, active_holds, any_events, events_of
-
-ALREADY_MASKED = "already-anonymised"
+from retention.subjects.state import Events, active_holds, any_ended, any_events, events_of
 
 
 class Judged(NamedTuple):
@@ -71,24 +69,48 @@ class Survey:
 
     def _target(self, *, bounded: bool) -> Target:
         decider = self.decider
-        masked = {
-            self.model.source(name)
-            for policy in self.bundle.policies.values()
-            for name in (*(policy.then.anonymise or ()), *policy.fields)
-        }
         bounds: tuple[Bound, ...] = ()
         where: tuple[tuple[str, str, object], ...] = ()
         if bounded and self.policy is not None:
-            bounds = tuple(Bound(*b) for b in decider.bounds(self.policy, self.moment()))
+            pushed = decider.bounds(
+                self.policy, self.moment(), nobody_ended=not self._somebody_ended()
+            )
+            bounds = tuple(Bound(source, self._wider(before)) for source, before in pushed)
             where = decider.conditions(self.policy)
         return target(
             self.bundle,
             self.location,
             dates=decider.dates,
-            fields=tuple(dict.fromkeys((*decider.fields, *sorted(masked)))),
+            fields=decider.fields,
             where=where,
             bounds=bounds,
         )
+
+    def _wider(self, before: datetime) -> datetime:
+        """A bound moved up by a twentieth of its age.
+
+        Some of the records just too young are then read as well: verification needs one that
+        stays, to show that it sees anything at all.
+        """
+        age = self.moment().now - before
+        return before + max(age, timedelta(0)) / 20
+
+    def _somebody_ended(self) -> bool:
+        """Whether anybody withdrew or objected here: then young records may be due too."""
+        scopes = {
+            scope
+            for name, containers in self.claims.items()
+            if containers
+            for cluster in (name.partition("/")[0],)
+            for scope in (cluster, self._purpose(cluster))
+            if scope
+        }
+        with self.ctx.ledger.read() as tx:
+            return any_ended(tx, scopes)
+
+    def _purpose(self, cluster: str) -> str | None:
+        known = self.bundle.clusters.get(cluster)
+        return known.purpose if known else None
 
     def total(self) -> int | None:
         """Records of the location in all, if the system can tell cheaply."""
@@ -130,13 +152,6 @@ class Survey:
                 self._held_name(ref.container, ref.key, holds) if by_record else "",
                 moment,
             )
-            if verdict.mask is not None and holds_already(record.fields, verdict.mask):
-                verdict = replace(
-                    verdict,
-                    action=Action.KEEP,
-                    overdue_days=0,
-                    because=(*verdict.because, ALREADY_MASKED),
-                )
             verdicts.append(verdict)
         return verdicts
 

@@ -80,6 +80,22 @@ def events_of(tx: Connection, hashes: Iterable[str]) -> Events:
     return Events(found)
 
 
+def any_ended(tx: Connection, scopes: Iterable[str]) -> bool:
+    """Whether anybody withdrew consent or objected for one of these purposes or clusters."""
+    return (
+        tx.execute(
+            select(t.event.c.id)
+            .where(
+                t.event.c.name.in_((WITHDRAWN, OBJECTED)),
+                t.event.c.scope.in_(sorted(scopes)),
+                t.event.c.revoked_at.is_(None),
+            )
+            .limit(1)
+        ).first()
+        is not None
+    )
+
+
 def any_events(tx: Connection) -> bool:
     """Whether anybody has an event at all; most one-person firms have none."""
     return tx.execute(select(t.event.c.id).limit(1)).first() is not None

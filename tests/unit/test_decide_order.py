@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -490,6 +490,14 @@ def test_every_hold_must_be_released_and_its_grace_passed() -> None:
     verdict = decide(MONTH, LATE, OLD, holds=[free, grace])
     assert (verdict.holds, verdict.changes_on) == ((2,), date(2030, 1, 6))
     assert decide(MONTH, moment("2030-01-06"), OLD, holds=[free, grace]).action is Action.DELETE
+
+
+def test_a_grace_counts_to_its_very_last_instant() -> None:
+    """At that instant it still holds; a second later it does not."""
+    now = LATE.now
+    for until, action in ((now, Action.HELD), (now - timedelta(seconds=1), Action.DELETE)):
+        hold = Hold(2, "c", cluster="enquiries", released=True, grace_until=until)
+        assert decide(MONTH, LATE, OLD, holds=[hold]).action is action
 
 
 def test_the_pseudonym_is_asked_for_only_when_a_hold_names_a_record() -> None:

@@ -131,6 +131,10 @@ CASES: dict[str, tuple[str, str]] = {
         "minimum-may-pass-maximum",
         rule(f"{F}, keep_at_least: 30 days, delete_at_latest: ¦1 month, then: delete"),
     ),
+    "up to, and at least": (
+        "minimum-is-maximum",
+        rule(f"{F}, mandate: nl/awr-52, delete_at_latest: ¦7 years, then: review"),
+    ),
     "no period": ("no-period", named(f"{F}, then: delete")),
     "no period at all": (
         "no-period",
