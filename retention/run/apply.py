@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
+from typing import NamedTuple
 
 from sqlalchemy import Connection, insert, select
 
@@ -32,8 +33,7 @@ INTERRUPTED = "interrupted"
 RECOVERED = "recovered"
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(NamedTuple):
     """What a second look made of one planned record: act on it, or leave it, and why."""
 
     item: Item
@@ -96,9 +96,11 @@ def _fate(
     same = (verdict.action, verdict.policy, verdict.mask) == (how.action, how.policy, how.mask)
     if not same or (strict and record.ref.version != item.version):
         return Fate(item, verdict, Result.CHANGED)
-    # Decided anew on what the record is now: that version is the act's precondition.
-    fresh = item._replace(version=record.ref.version, trace=record.ref.trace or item.trace)
-    return Fate(fresh, verdict, "")
+    if record.ref.version != item.version:
+        # Decided anew on what the record is now: that version is the act's precondition.
+        trace = record.ref.trace or item.trace
+        item = item._replace(version=record.ref.version, trace=trace)
+    return Fate(item, verdict, "")
 
 
 class Applier:
@@ -326,8 +328,7 @@ def next_group(
     file for each act takes many batches at once; any other takes one, cut to what fits into
     about two seconds. Locations in `skip` failed and wait.
     """
-    with ctx.ledger.write() as tx:
-        claim.fence(ctx, tx)
+    with ctx.ledger.read() as tx:
         taken = batches.take(tx, claim.run_id, State.PLANNED, 1, skip)
         if not taken:
             return []
@@ -338,13 +339,15 @@ def next_group(
             return [
                 b for b in wanted if (b.location, b.how.key()) == (first.location, first.how.key())
             ]
-        allowed = min(room, speed.allowed)
-        if len(first.items) > allowed:
-            head, tail = batches.split(first, allowed, batches.next_number(tx, claim.run_id))
-            batches.save(tx, head, ctx.clock.now())
-            batches.add(tx, [tail])
-            return [head]
+    allowed = min(room, speed.allowed)
+    if len(first.items) <= allowed:
         return [first]
+    with ctx.ledger.write() as tx:
+        claim.fence(ctx, tx)
+        head, tail = batches.split(first, allowed, batches.next_number(tx, claim.run_id))
+        batches.save(tx, head, ctx.clock.now())
+        batches.add(tx, [tail])
+        return [head]
 
 
 def backoff(attempts: int) -> timedelta:

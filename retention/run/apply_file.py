@@ -11,7 +11,7 @@ from retention.errors import Busy, LimitExceeded, Withheld
 from retention.ledger import tables as t
 from retention.policy.model import Approval
 from retention.run import batches
-from retention.run.batches import Batch, How, Item
+from retention.run.batches import Batch, How, Item, Way
 from retention.run.claim import RunState
 from retention.run.context import Context
 from retention.run.in_force import InForce, Standing, remember
@@ -101,7 +101,7 @@ def _spool(
     )
     if run_id is None:
         raise Busy(f"the plan {plan.id} was applied before", place=policy)
-    groups: dict[tuple[str, str], tuple[How, list[Item], list[str]]] = {}
+    groups: dict[tuple[str, Way], tuple[How, list[Item], list[str]]] = {}
     pseudonyms = {}
     for item in items:
         location = item["location"]

@@ -9,7 +9,7 @@ emptied when the run closes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
@@ -50,6 +50,16 @@ class Item(NamedTuple):
         return Ref(self.container, self.key, self.version, self.trace)
 
 
+Way = tuple[str, str, str | None, str | None, tuple[str, ...]]
+"""Action, policy, mask as JSON, folder to hand over to, kinds of suppression entries."""
+
+
+def way(said: How | Verdict) -> Way:
+    """What two records must have in common to share a batch."""
+    mask = None if said.mask is None else json.dumps(said.mask, sort_keys=True)
+    return (said.action, said.policy, mask, said.hand_over_to, said.suppress)
+
+
 @dataclass(frozen=True, slots=True)
 class How:
     """What is to be done with every record of a batch."""
@@ -72,11 +82,9 @@ class How:
             verdict.suppress,
         )
 
-    def key(self) -> str:
-        """Verdicts with the same key share a batch."""
-        return json.dumps(
-            [self.action, self.policy, self.mask, self.hand_over_to, self.suppress], sort_keys=True
-        )
+    def key(self) -> Way:
+        """Records with the same key share a batch."""
+        return way(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +112,13 @@ class Gathering:
     how: How
     items: list[Item] = field(default_factory=list)
     because: dict[str, None] = field(default_factory=dict)
-    earliest: list[date] = field(default_factory=list)
-    due: list[date] = field(default_factory=list)
+    earliest: set[date | None] = field(default_factory=set)
+    due: set[date | None] = field(default_factory=set)
 
     def add(self, item: Item, verdict: Verdict) -> None:
         self.items.append(item)
-        if verdict.earliest:
-            self.earliest.append(verdict.earliest)
-        if verdict.due:
-            self.due.append(verdict.due)
+        self.earliest.add(verdict.earliest)
+        self.due.add(verdict.due)
         if not self.because:
             # One record's reasons stand for the batch: rule and clause are the same for all,
             # and `span` holds the range of dates.
@@ -135,8 +141,9 @@ class Gathering:
         ]
 
 
-def _ends(days: Sequence[date]) -> tuple[str | None, str | None]:
-    return (min(days).isoformat(), max(days).isoformat()) if days else (None, None)
+def _ends(days: set[date | None]) -> tuple[str | None, str | None]:
+    known = [day for day in days if day is not None]
+    return (min(known).isoformat(), max(known).isoformat()) if known else (None, None)
 
 
 def _encode(batch: Batch) -> bytes:

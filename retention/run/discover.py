@@ -18,7 +18,7 @@ from retention.connectors.base import Record, Ref
 from retention.decide.model import DISPOSALS, Action, Verdict
 from retention.ledger import tables as t
 from retention.run import batches
-from retention.run.batches import Gathering, How, Item
+from retention.run.batches import Gathering, How, Item, Way, way
 from retention.run.claim import Claim
 from retention.run.context import Context
 from retention.run.evidence import FINDING
@@ -44,7 +44,7 @@ def discover(
 ) -> None:
     """Read one location to its end. Raises ConnectorError, FenceLost, or what `paused` raises."""
     found = _begin(ctx, claim, survey)
-    gathered: dict[str, Gathering] = {}
+    gathered: dict[Way, Gathering] = {}
     pseudonyms = ctx.log.pseudonymiser(survey.system, survey.location, ctx.clock.now())
     for page in survey.pages(found.cursor):
         _sort(page, policy, gathered, found, pseudonyms.of)
@@ -59,7 +59,7 @@ def discover(
 def _sort(
     page: Judged,
     policy: str,
-    gathered: dict[str, Gathering],
+    gathered: dict[Way, Gathering],
     found: Found,
     pseudonym: Callable[[str], str],
 ) -> None:
@@ -67,14 +67,11 @@ def _sort(
     for record, verdict in zip(page.records, page.verdicts, strict=True):
         action = verdict.action
         if action in DISPOSALS and verdict.policy == policy:
-            how = How.of(verdict)
-            ref = record.ref
-            key = how.key()
+            key = way(verdict)
             if key not in gathered:
-                gathered[key] = Gathering(how)
-            gathered[key].add(
-                Item(ref.container, ref.key, ref.version, ref.trace, pseudonym(ref.key)), verdict
-            )
+                gathered[key] = Gathering(How.of(verdict))
+            ref = record.ref
+            gathered[key].add(Item(*ref, pseudonym(ref.key)), verdict)
             totals["due"] += 1
         else:
             _count_others(record, verdict, found)
@@ -125,7 +122,7 @@ def _flush(
     ctx: Context,
     claim: Claim,
     location: str,
-    gathered: dict[str, Gathering],
+    gathered: dict[Way, Gathering],
     found: Found,
     *,
     state: str,

@@ -31,7 +31,7 @@ from retention.ledger.store import stamp
 from retention.policy.model import Approval
 from retention.run import batches, discover, evidence
 from retention.run.apply import Applier, Speed, backoff, frozen, next_group
-from retention.run.batches import Batch, State
+from retention.run.batches import Batch, State, Way
 from retention.run.claim import Claim, RunState
 from retention.run.context import Context
 from retention.run.in_force import InForce
@@ -450,5 +450,5 @@ class Run:
             self._links.close()
 
 
-def _way(batch: Batch) -> tuple[str, str]:
+def _way(batch: Batch) -> tuple[str, Way]:
     return batch.location, batch.how.key()

@@ -456,3 +456,18 @@ def test_uids_of_ten_digits_far_apart(mailbox: Mailbox, monkeypatch: pytest.Monk
     assert [int(r.key.rpartition("/")[2]) for r in given] == uids
     assert erased(mailbox, given[1:6]) == [Result.DISPOSED] * 5
     assert mailbox.uids("INBOX") == [5, 4_294_967_200]
+
+
+def test_a_recheck_asks_the_server_whatever_is_remembered(mailbox: Mailbox) -> None:
+    """The same session, right after finding: what another client removed is absent at once."""
+    uids = mailbox.append("INBOX", *[plain()] * 3, received=OLD)
+    target = location("INBOX", fields=("from", "subject"))
+    connector = open_imap(mailbox)
+    before = [record for page in connector.find(target) for record in page.records]
+    keys = [record.ref.key for record in before]
+    expunge(mailbox, "INBOX", uids[1:2])
+    assert list(connector.recheck(target, keys)) == [before[0], before[2]]
+    assert list(connector.recheck(target, keys)) == [before[0], before[2]]
+    fewer = location("INBOX", fields=("subject",))
+    assert [set(r.fields) for r in connector.recheck(fewer, keys)] == [{"subject"}] * 2
+    connector.close()

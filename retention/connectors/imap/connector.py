@@ -31,7 +31,13 @@ from retention.connectors.base import Opened as Opening
 from retention.connectors.imap.copies import Copies, windows
 from retention.connectors.imap.erasing import Erasing, refuse_unsafe
 from retention.connectors.imap.probing import probe
-from retention.connectors.imap.reading import Key, parse_key, present, read_records
+from retention.connectors.imap.reading import (
+    Key,
+    Remembered,
+    parse_key,
+    present,
+    read_records,
+)
 from retention.connectors.imap.session import Opened, Session
 from retention.connectors.imap.settings import ImapLocation, ImapSystem
 from retention.connectors.imap.wire import body_of
@@ -75,6 +81,7 @@ class ImapConnector:
         self._own = own_addresses(settings.own, settings.username)
         self._session = Session(opened.system, settings, opened.base)
         self._copies = Copies(self._session)
+        self._found = Remembered()
         self._page = int(opened.extras.get("page", _PAGE))
 
     def __repr__(self) -> str:
@@ -84,6 +91,7 @@ class ImapConnector:
         return manifest
 
     def close(self) -> None:
+        self._found.forget()
         self._session.close()
 
     # --- looking ------------------------------------------------------------------------------
@@ -121,7 +129,9 @@ class ImapConnector:
             opened = self._session.open(folder.name, afresh=True)
             resumed = (folder.name, opened.uidvalidity) == (at.get("folder"), at.get("epoch"))
             first = int(at["next"]) if resumed else 1
-            yield from self._pages(opened, first, criteria, sources)
+            for page in self._pages(opened, first, criteria, sources):
+                self._found.keep(target, sources, page.records)
+                yield page
 
     def _pages(
         self, opened: Opened, first: int, criteria: bytes, sources: Sources
@@ -162,7 +172,12 @@ class ImapConnector:
             opened = self._session.open(name)
             if any(key.uidvalidity != opened.uidvalidity for key in group):
                 raise _void(self._system)
-            yield from read_records(self._session, opened, [k.uid for k in group], sources)
+            uids = {key.uid for key in group}
+            if not sources.flags:
+                for record in self._found.confirmed(self._session, opened, uids, target):
+                    uids.discard(parse_key(record.ref.key).uid)
+                    yield record
+            yield from read_records(self._session, opened, uids, sources)
 
     def read(
         self,

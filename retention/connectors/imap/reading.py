@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from retention.connectors import mail_headers
-from retention.connectors.base import Record, Ref
+from retention.connectors.base import Record, Ref, Target
 from retention.connectors.imap.session import Opened, Session
 from retention.connectors.imap.wire import Items, body_of, has_body, instant, uid_sets
 from retention.connectors.mail_sources import Message, Sources, trace_of, trace_without_id
@@ -145,3 +145,52 @@ def traces_by_size(session: Session, uids: Iterable[int]) -> Iterator[tuple[int,
                 wanted.discard(uid)
                 size = int(one[b"RFC822.SIZE"])
                 yield uid, trace_without_id(size, instant(one.get(b"INTERNALDATE", b"")))
+
+
+class Remembered:
+    """Records as `find` read them, for the recheck of the same session; bounded, never printed.
+
+    A message's headers, size and internal date can never change under its UID (RFC 3501
+    §2.3.1.1), so asking whether the UID is there with the same fingerprint is reading it again.
+    Flags can change: where anything rests on them, nothing is remembered.
+    """
+
+    _MOST = 20_000
+
+    def __init__(self) -> None:
+        self._read: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self._records: dict[str, Record] = {}
+
+    def keep(self, target: Target, sources: Sources, records: Iterable[Record]) -> None:
+        """Remember what was found, as far as there is room."""
+        if sources.flags:
+            return
+        if self._read != (target.dates, target.fields):
+            self.forget()
+            self._read = (target.dates, target.fields)
+        for record in records:
+            if len(self._records) >= self._MOST:
+                return
+            self._records[record.ref.key] = record
+
+    def confirmed(
+        self, session: Session, opened: Opened, uids: Iterable[int], target: Target
+    ) -> Iterator[Record]:
+        """Those of these messages that are remembered and, asked for now, still there."""
+        if self._read != (target.dates, target.fields):
+            return
+        prefix = f"{opened.folder.name}/{opened.uidvalidity}/"
+        known = {u: r for u in uids if (r := self._records.pop(f"{prefix}{u}", None))}
+        for numbers in uid_sets(known):
+            with session.translated("reading messages again"):
+                found = list(session.wire.fetch(numbers, b"UID INTERNALDATE"))
+            for one in found:
+                record = known.pop(int(one[b"UID"]), None)
+                received = instant(one.get(b"INTERNALDATE", b""))
+                seconds = int(received.timestamp()) if received else ""
+                if record and record.ref.version == f"{opened.uidvalidity}.{seconds}":
+                    yield record
+
+    def forget(self) -> None:
+        """Drop everything."""
+        self._records.clear()

@@ -37,7 +37,8 @@ class Look:
         self, refs: Sequence[Ref], control: Ref | None, masked: Mapping[str, Scalar] | None
     ) -> Iterator[Proof]:
         """One proof per ref; all unknown where the control cannot be read."""
-        keyed = {key: ref for ref in refs if (key := self._key(ref)) is not None}
+        pairs = [(self._key(ref), ref) for ref in refs]
+        keyed = {key: ref for key, ref in pairs if key is not None}
         known = None if control is None else self._key(control)
         ask = list(keyed) + ([known] if known is not None and known not in keyed else [])
         present = self._session.told(self._layout.place, lambda: self._present(ask))
@@ -49,8 +50,7 @@ class Look:
         elif trusted:
             absent = [key for key in keyed if key not in present]
             present |= self._session.told(self._layout.place, lambda: self._residue(absent, keyed))
-        for ref in refs:
-            key = self._key(ref)
+        for key, ref in pairs:
             if not trusted or key is None:
                 yield Proof(ref.key, Level.UNKNOWN, self.how)
             else:
