@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from retention.policy.codes import finding
 from retention.policy.digest import referenced_clusters
@@ -13,26 +13,31 @@ from retention.policy.statutes import covers
 
 def rests_on(bundle: Bundle, policy: Policy) -> tuple[str, ...]:
     """Locations that a policy applies to, and those whose dates its starting point uses."""
-    referenced = set(referenced_clusters(policy))
-    applied = set(bundle.locations_of(policy))
-    return tuple(
-        name
-        for name in bundle.locations()
-        if name in applied or name.partition("/")[0] in referenced
+    linked = (
+        f"{cluster}/{key}"
+        for cluster in referenced_clusters(policy)
+        if cluster in bundle.clusters
+        for key in bundle.clusters[cluster].locations
     )
+    return tuple(dict.fromkeys((*bundle.locations_of(policy), *linked)))
 
 
 def check(bundle: Bundle, positions: Positions) -> Iterator[Finding]:
     """All findings about clusters, purposes and reach."""
     yield from _locations(bundle, positions)
     yield from _purposes(bundle, positions)
+    reach = {name: bundle.locations_of(policy) for name, policy in bundle.policies.items()}
+    at: dict[str, list[str]] = {}
+    for name, locations in reach.items():
+        for location in locations:
+            at.setdefault(location, []).append(name)
     for name, policy in bundle.policies.items():
-        if not bundle.locations_of(policy):
+        if not reach[name]:
             path: Path = ("policies", name, "applies_to")
             message = f"`{name}` applies to no location"
             yield finding("no-location", positions.value(path), message, path)
         yield from _consent(name, policy, bundle, positions)
-        yield from _outranked(name, policy, bundle, positions)
+        yield from _outranked(name, bundle, {place: at[place] for place in reach[name]}, positions)
 
 
 def _locations(bundle: Bundle, positions: Positions) -> Iterator[Finding]:
@@ -78,14 +83,19 @@ def _consent(name: str, policy: Policy, bundle: Bundle, positions: Positions) ->
 
 
 def _outranked(
-    name: str, policy: Policy, bundle: Bundle, positions: Positions
+    name: str, bundle: Bundle, at: Mapping[str, Sequence[str]], positions: Positions
 ) -> Iterator[Finding]:
-    """A rule that never decides about any record, because others always come first."""
+    """A rule that never decides about any record, because others always come first.
+
+    `at`: each of its locations, with all policies that apply there.
+    """
+    policy = bundle.policies[name]
     if policy.keep_at_least is not None or policy.then.kind is Then.KEEP:
         return
     others: set[str] = set()
-    for location in bundle.locations_of(policy):
-        above = _above(name, policy, location, bundle)
+    for location, names in at.items():
+        rules = {other: bundle.policies[other] for other in names if other != name}
+        above = _above(name, policy, location, rules)
         if above is None:
             return
         others.add(above)
@@ -95,10 +105,10 @@ def _outranked(
         yield finding("always-outranked", positions.key(path), message, path)
 
 
-def _above(name: str, policy: Policy, location: str, bundle: Bundle) -> str | None:
+def _above(name: str, policy: Policy, location: str, rules: Mapping[str, Policy]) -> str | None:
     """A policy that decides about every record of the location before this one can."""
-    for other, rule in bundle.policies.items():
-        if other == name or rule.where is not None or location not in bundle.locations_of(rule):
+    for other, rule in rules.items():
+        if rule.where is not None:
             continue
         if name in rule.supersedes:
             return other

@@ -64,7 +64,9 @@ def extract(bundle: Bundle, policy_name: str) -> Bundle:
     applied = set(bundle.locations_of(policy))
     referenced = set(referenced_clusters(policy))
     clusters: dict[str, Cluster] = {}
-    for name, cluster in bundle.clusters.items():
+    for name in sorted({location.partition("/")[0] for location in applied} | referenced):
+        if (cluster := bundle.clusters.get(name)) is None:
+            continue
         kept = {
             key: location
             for key, location in cluster.locations.items()
@@ -77,7 +79,7 @@ def extract(bundle: Bundle, policy_name: str) -> Bundle:
     }
     return Bundle(
         organisation=bundle.organisation,
-        systems={name: s for name, s in bundle.systems.items() if name in systems},
+        systems={name: bundle.systems[name] for name in sorted(systems & bundle.systems.keys())},
         clusters=clusters,
         policies={policy_name: policy},
     )

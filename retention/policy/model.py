@@ -356,8 +356,15 @@ class Bundle(Strict):
 
     def locations_of(self, policy: Policy) -> tuple[str, ...]:
         """Full names of the locations that a policy's `applies_to` selects, in file order."""
+        if "*" in policy.applies_to:
+            return tuple(self.locations())
+        wanted = dict.fromkeys(target.partition("/")[0] for target in policy.applies_to)
+        # Most policies name one cluster: no walk over thousands of others to keep the order.
+        clusters = wanted if len(wanted) == 1 else (c for c in self.clusters if c in wanted)
         return tuple(
-            name
-            for name in self.locations()
-            if any(target in ("*", name, name.partition("/")[0]) for target in policy.applies_to)
+            f"{c}/{key}"
+            for c in clusters
+            if c in self.clusters
+            for key in self.clusters[c].locations
+            if c in policy.applies_to or f"{c}/{key}" in policy.applies_to
         )

@@ -10,26 +10,23 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
 from typing import Any
+
+from retention.connectors import registry
+
+PRELOADED = (
+    *("audit.verify", "cli.checks", "cli.loop", "cli.main", "cli.planning", "cli.reports"),
+    *("cli.scopes", "policy.changes", "policy.explain", "policy.render", "policy.schema"),
+    *("run.approval", "run.drift", "run.explain", "run.home", "run.orders", "run.status"),
+)
 
 
 def _preload() -> None:
-    import retention.audit.verify
-    import retention.cli.checks
-    import retention.cli.looks
-    import retention.cli.loop
-    import retention.cli.main
-    import retention.cli.planning
-    import retention.cli.scopes
-    import retention.policy.explain
-    import retention.policy.schema
-    import retention.run.drift
-    import retention.run.home
-    import retention.run.status
-    from retention.connectors import registry
-
+    for name in PRELOADED:
+        import_module(f"retention.{name}")
+    import_module("rich.table")
     registry.facts()
-    import rich.table  # noqa: F401 -- what tables need
 
 
 def _child(request: dict[str, Any]) -> None:
@@ -46,8 +43,6 @@ def _child(request: dict[str, Any]) -> None:
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        code = 99
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
