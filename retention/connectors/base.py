@@ -27,7 +27,7 @@ from pydantic import BaseModel
 
 Scalar = str | int | float | bool | None
 Value = Scalar | tuple[str, ...] | date | datetime
-"""A field's value. Mail headers with several addresses are tuples. Dates inside `fields` stay dates."""
+"""A field's value. Headers with several addresses are tuples; dates in `fields` stay dates."""
 When = datetime | date | None
 """A record's date: an aware instant (UTC), a civil date where the system holds no time, or None."""
 
@@ -38,7 +38,7 @@ class Ref(NamedTuple):
     container: str
     """Table, folder, sheet or directory, as `containers` names it."""
     key: str
-    """Native key as text, unique within its location and stable (for mail: folder, UIDVALIDITY and UID)."""
+    """Native key, unique within its location and stable (for mail: folder, UIDVALIDITY, UID)."""
     version: str = ""
     """The connector's own fingerprint of what the decision rests on; the act's precondition."""
     trace: str = ""
@@ -58,7 +58,7 @@ class Page(NamedTuple):
 
     records: Sequence[Record]
     cursor: str
-    """Where the next page starts, JSON text; only a hint, and void when the container's epoch changes."""
+    """Where the next page starts, JSON text; a hint, void when the container's epoch changes."""
     scanned: int
     """Records looked at to make this page, matching or not; for progress bars."""
 
@@ -80,11 +80,11 @@ class Condition(NamedTuple):
     source: str
     op: Op
     value: Any
-    """IN, NOT_IN: tuple of scalars. BEFORE, AFTER: date. MATCHES: regular expression (search). EMPTY: bool."""
+    """IN, NOT_IN: scalars in a tuple. BEFORE, AFTER: date. MATCHES: regex (search). EMPTY: bool."""
 
 
 class Bound(NamedTuple):
-    """Push-down hint: a record whose date `source` is known and not before `instant` may be left out.
+    """Push-down hint: a record whose date `source` is not before `instant` may be left out.
 
     A record without that date must never be left out: it is reported, not forgotten.
     """
@@ -95,7 +95,7 @@ class Bound(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A location as a connector sees it: its name, its validated settings, and what to read of it."""
+    """A location as a connector sees it: its name, its settings, and what to read of it."""
 
     name: str
     settings: BaseModel
@@ -208,7 +208,7 @@ class Proof(NamedTuple):
     key: str
     level: Level
     how: str
-    """The route of the look, a short stable phrase: `select by key`, `uid fetch + message-id search`."""
+    """The route of the look, a short stable phrase: `select by key`."""
     until: datetime | None = None
 
 
@@ -239,7 +239,7 @@ class Connector(Protocol):
         """
 
     def count(self, target: Target) -> int | None:
-        """Records in the location in all, cheaply, ignoring `bounds`; None when only a scan could tell."""
+        """Records in all, cheaply, ignoring `bounds`; None when only a scan could tell."""
 
     def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
         """Every record that may match `where` and `bounds`, in pages, in bounded memory.
@@ -251,7 +251,7 @@ class Connector(Protocol):
         """Read these records again, now. A key that yields no record is absent."""
 
     def erase(self, target: Target, refs: Sequence[Ref]) -> Iterator[Outcome]:
-        """Delete exactly these records, each only if its version still fits. One outcome per ref."""
+        """Delete exactly these, each only if its version still fits. One outcome per ref."""
 
     def mask(
         self, target: Target, refs: Sequence[Ref], values: Mapping[str, Scalar]
@@ -281,7 +281,7 @@ class Connector(Protocol):
 
 @dataclass(slots=True)
 class Opened:
-    """What a factory gets: a system's name, its validated settings with secrets resolved, and its base folder."""
+    """What a factory gets: a system's name, its settings with secrets resolved, and its folder."""
 
     system: str
     settings: BaseModel

@@ -83,7 +83,7 @@ def plain(node: Node) -> Any:
     return node.value
 
 
-class _Stop(Exception):  # noqa: N818 - it carries a problem, it is not one
+class _Stop(Exception):
     """Reading cannot go on."""
 
     def __init__(self, problem: Problem) -> None:

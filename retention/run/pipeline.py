@@ -42,7 +42,7 @@ from retention.run.survey import Survey
 from retention.run.verify import CHUNK, record, verify
 
 
-class Paused(Exception):  # noqa: N818  # no error: a request that was met
+class Paused(Exception):  # no error: a request that was met
     """The process was asked to end: the batch at hand is finished, the run is given back."""
 
 

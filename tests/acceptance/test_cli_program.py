@@ -73,7 +73,9 @@ def test_the_options_are_the_settings() -> None:
 def test_every_acting_command_takes_by() -> None:
     """Whoever orders something is named in the log."""
     page = reference.cli_page()
-    sections = dict(re.findall(r"^##+ `retention (.*?)`\n\n```\n(.*?)\n```", page, re.MULTILINE | re.DOTALL))
+    sections = dict(
+        re.findall(r"^##+ `retention (.*?)`\n\n```\n(.*?)\n```", page, re.MULTILINE | re.DOTALL)
+    )
     acting = ("approve", "apply", "run", "freeze", "thaw", "hold add", "hold release")
     for name in (*acting, "event fire", "event revoke", "consent withdraw"):
         assert "--by NAME" in sections[name], name

@@ -68,8 +68,9 @@ def bundle(store: str, *, minimum: str | None = None) -> Bundle:
 class Story:
     """A random world: which records are due, which must stay, and a hold that arrives midway."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, *, rows: tuple[int, int] = (7, 14)) -> None:
         self.random = random.Random(seed)
+        self.rows = rows
         self.name = f"sim-{folder.name}-{seed}"
         memory.forget(self.name)
         self.world = World(folder, bundle(self.name, minimum="5 years"), self.name)
@@ -82,7 +83,7 @@ class Story:
 
     def _fill(self) -> None:
         table = self.world.data.table("rows")
-        for n in range(self.random.randint(7, 14)):
+        for n in range(self.random.randint(*self.rows)):
             old = self.random.random() < 0.65
             invoiced = self.random.random() < 0.2
             age = self.random.randint(40, 300) if old else self.random.randint(0, 20)
@@ -131,9 +132,13 @@ class Story:
         return broken(self.world, due=self.due, kept=self.kept)
 
 
-def steps_of(folder: Path, seed: int) -> int:
+SMALL = (5, 6)
+"""Rows enough for two batches: for searches that try every single step."""
+
+
+def steps_of(folder: Path, seed: int, *, rows: tuple[int, int] = (7, 14)) -> int:
     """How many points there are at which this story's daemon can die."""
-    story = Story(folder, seed)
+    story = Story(folder, seed, rows=rows)
     story.live_until_rest()
     assert story.verdict() == []
     return story.world.fate.steps

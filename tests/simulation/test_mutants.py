@@ -18,15 +18,15 @@ from retention.run.batches import Batch
 from retention.run.claim import Claim
 from retention.run.context import Context
 from retention.run.pipeline import Run
-from tests.simulation.story import Story, fresh, sleeper, steps_of
+from tests.simulation.story import SMALL, Story, fresh, sleeper, steps_of
 
 __all__ = ["fresh"]
 
 
 def deaths(make: Callable[[], Path], seed: int) -> Iterator[list[str]]:
     """What is broken after a death at each step."""
-    for k in range(1, steps_of(make(), seed) + 1):
-        story = Story(make(), seed)
+    for k in range(1, steps_of(make(), seed, rows=SMALL) + 1):
+        story = Story(make(), seed, rows=SMALL)
         story.world.fate.die_at = k
         story.live_until_rest()
         yield story.verdict()
@@ -34,17 +34,17 @@ def deaths(make: Callable[[], Path], seed: int) -> Iterator[list[str]]:
 
 def naps(make: Callable[[], Path], seed: int) -> Iterator[list[str]]:
     """What is broken after a sleep past the lease at each step."""
-    total = Story(make(), seed)
+    total = Story(make(), seed, rows=SMALL)
     total.live_until_rest()
-    for at in range(1, total.world.fate.steps):
-        yield sleeper(Story(make(), seed), at)
+    for at in range(1, total.world.fate.steps, 2):
+        yield sleeper(Story(make(), seed, rows=SMALL), at)
 
 
 def late_holds(make: Callable[[], Path], seed: int) -> Iterator[list[str]]:
     """What is broken after a hold that arrives at each step."""
-    total = steps_of(make(), seed)
+    total = steps_of(make(), seed, rows=SMALL)
     for at in range(1, total, 3):
-        story = Story(make(), seed)
+        story = Story(make(), seed, rows=SMALL)
         story.hold_arrives(at, max(story.due))
         story.live_until_rest()
         yield story.verdict()

@@ -36,7 +36,7 @@ _UNKNOWABLE = frozenset(
 )
 
 
-class Unshiftable(Exception):  # noqa: N818 - a finding, not a fault
+class Unshiftable(Exception):
     """A reference that cannot be moved safely; carries where, never a value."""
 
 

@@ -25,11 +25,11 @@ Keyed = Mapping[Any, Ref]
 """The database's own key → ref."""
 
 
-class _Differs(Exception):  # noqa: N818 -- no error: it rolls a transaction back
+class _Differs(Exception):
     """What was deleted is not what was meant."""
 
 
-class _Undeletable(Exception):  # noqa: N818 -- as above
+class _Undeletable(Exception):
     """A file could not be removed; carries the key, which is never printed."""
 
     def __init__(self, key: Any) -> None:

@@ -20,7 +20,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LARGEST = 64 * 1024 * 1024
 
 
-class UnsafePath(Exception):  # noqa: N818 -- a fact about a path, turned into an outcome by the caller
+class UnsafePath(Exception):
     """The path leads out of the root, through a link, or to something that is no file."""
 
 
