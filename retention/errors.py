@@ -130,7 +130,7 @@ class AuditUnwritable(RetentionError):
 
 
 class FenceLost(RetentionError):
-    """This process's claim on a run was taken over; whatever it still wanted to write is refused."""
+    """This process's claim on a run was taken over; what it still wanted to write is refused."""
 
     exit_code = ExitCode.BUSY
     code = "fenced"

@@ -39,7 +39,7 @@ class Daemon:
     def once(self) -> int:
         """Do what is owed now. Returns the most severe way in which a run ended."""
         with self._signals():
-            self._home.tell()
+            self._begin()
             reports = self._executor().once()
         if self._ending:
             return ExitCode.INTERRUPTED
@@ -48,7 +48,7 @@ class Daemon:
     def forever(self) -> int:
         """Until a signal ends it. Raises AuditUnwritable: without evidence nothing may go on."""
         with self._signals():
-            self._home.tell()
+            self._begin()
             executor = self._executor()
             self.log("started", policies=len(self._home.in_force.names()))
             self._systemd.ready()
@@ -62,6 +62,11 @@ class Daemon:
             self._systemd.stopping()
             self.log("ended")
         return ExitCode.OK
+
+    def _begin(self) -> None:
+        """Before anything else: is the evidence whole? Then what the files say is told."""
+        self._home.ctx.log.check(self._home.ctx.clock.now())
+        self._home.tell()
 
     def _round(self, executor: Executor) -> None:
         try:

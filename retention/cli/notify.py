@@ -37,4 +37,6 @@ class Notifier:
         # A leading "@" stands for the NUL of an abstract socket.
         address = "\0" + self._path[1:] if self._path.startswith("@") else self._path
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            # A manager that does not read must not hold up the work.
+            channel.settimeout(1)
             channel.sendto(state.encode(), address)

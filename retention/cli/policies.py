@@ -121,8 +121,8 @@ def _next(coming: list[str]) -> str:
 def _ages(job: Job) -> str:
     if job.worst_case_age_days is None:
         return "no period"
-    said = [f"{job.worst_case_age_days} days"]
-    said += [f"{name}: {days} days" for name, days in job.readings.items()]
+    said = [count(job.worst_case_age_days, "day")]
+    said += [f"{name}: {count(days, 'day')}" for name, days in job.readings.items()]
     return "; ".join(said)
 
 

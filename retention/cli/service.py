@@ -50,7 +50,7 @@ def status(
     from retention.run.status import status as status_of
 
     with opening.home() as home:
-        rows = status_of(home.ctx.ledger, home.in_force, home.ctx.clock.now())
+        rows = status_of(home.ctx.ledger, home.in_force, home.jobs, home.ctx.clock.now())
         open_alarms = alarms(home.ctx.ledger)
         log = _log(home)
         zone = home.in_force.bundle.organisation.timezone

@@ -119,7 +119,7 @@ class Organisation(Strict):
     country: str = Field(pattern=r"^[A-Z]{2}$")
     timezone: str
     accounting_year_ends: str | YearEnds = "12-31"
-    limits: LimitsModel = LimitsModel(records=10_000, share="50%", growth=None)
+    limits: LimitsModel = LimitsModel(records=10_000)
     owner: str | None = None
 
 

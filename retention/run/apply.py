@@ -173,7 +173,7 @@ class Applier:
     def _before_disposal(self, tx: Connection, batch: Batch, records: Sequence[Record]) -> None:
         """What must survive the record: its end date for linked mail, and its suppression."""
         ctx, survey = self.ctx, self.survey
-        links.remember(ctx, tx, survey.bundle, survey.location, records)
+        links.remember(ctx, tx, survey.model, survey.waited_for, records)
         if not batch.how.suppress:
             return
         scope = survey.location.partition("/")[0]

@@ -69,6 +69,10 @@ def examine(folder: Path, now: datetime) -> Examined:
     errors = [f for f in findings if f.severity is Severity.ERROR]
     placed = [f for f in errors if f.path and f.path[0] != "organisation"]
     stopped = broken(bundle, placed)
+    for found in placed:
+        # A policy whose own form is wrong is in no bundle: it is broken, not removed.
+        if found.policy is not None and found.policy not in bundle.policies:
+            stopped.setdefault(found.policy, str(found))
     unreadable = len(placed) < len(errors)
     stopped |= _neighbours(bundle, stopped, placed)
     usable = {name: p for name, p in bundle.policies.items() if name not in stopped}
@@ -239,9 +243,15 @@ class Home:
 
 def unusable(examined: Examined) -> PolicyError:
     """The error for a folder of which nothing can be used: its first finding, and how many more."""
-    first, *rest = (str(f) for f in examined.errors)
-    more = f" (and {len(rest)} more: retention validate)" if rest else ""
-    return PolicyError(f"{first}{more}", code="policies")
+    # That no organisation is known only follows from a file that cannot be read.
+    first, *rest = sorted(examined.errors, key=lambda f: f.code == "no-organisation")
+    more = f"; and {len(rest)} more: retention validate" if rest else ""
+    return PolicyError(
+        first.message,
+        place=f"{first.file}:{first.line}:{first.col}",
+        hint=f"{first.hint}{more}",
+        code=first.code,
+    )
 
 
 def git_commit(folder: Path) -> str | None:

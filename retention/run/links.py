@@ -122,14 +122,15 @@ def links_into(bundle: Bundle, cluster: str) -> frozenset[Link]:
 def remember(
     ctx: Context,
     tx: Connection,
-    bundle: Bundle,
-    location: str,
+    model: LocationModel,
+    wanted: Iterable[Link],
     records: Iterable[Record],
 ) -> None:
-    """Keep a disposed record's end date for the mail that still waits for it, by keyed hash."""
-    cluster = location.partition("/")[0]
-    model = bundle.location(location)
-    for source, kind in links_into(bundle, cluster):
+    """Keep a disposed record's end date for the mail that still waits for it, by keyed hash.
+
+    `wanted`: links into the location's cluster, of whatever is in force (`links_into`).
+    """
+    for source, kind in wanted:
         column = model.dates.get(source.partition(".")[2])
         if column is None or kind not in model.subject:
             continue

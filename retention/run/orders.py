@@ -14,6 +14,7 @@ from sqlalchemy import Row, func, insert, select, update
 from retention.errors import UsageError, Withheld
 from retention.ledger import tables as t
 from retention.ledger.store import instant, stamp
+from retention.run.claim import WORKABLE
 from retention.run.context import Context
 from retention.subjects import events, holds
 from retention.subjects.holds import Scope
@@ -175,6 +176,12 @@ def thaw(ctx: Context) -> int:
             raise UsageError("nothing is frozen", code="not-frozen")
         tx.execute(
             update(t.freeze).where(t.freeze.c.thawed_at.is_(None)).values(thawed_at=stamp(at))
+        )
+        # Runs that met the freeze would look again later; now there is something to do.
+        tx.execute(
+            update(t.run)
+            .where(t.run.c.state.in_([str(s) for s in WORKABLE]))
+            .values(not_before=None)
         )
         for number in open_ones:
             ctx.log.append(tx, at, "thaw", actor=ctx.actor, freeze=number)

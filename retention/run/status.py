@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from retention.ledger import tables as t
-from retention.ledger.store import Ledger, instant
+from retention.ledger.store import Ledger, instant, stamp
 from retention.run.claim import FINAL, RunState
 from retention.run.in_force import InForce, Standing
+from retention.schedule.fires import next_fire
+from retention.schedule.model import Job
 
 LATE_AFTER_SECONDS = 300
 """A firing that should have begun so long ago and has not: nothing is running."""
@@ -54,13 +56,26 @@ class PolicyStatus:
         return self.state in ("broken", "failing", "late", "stopped") or self.overdue > 0
 
 
-def status(ledger: Ledger, in_force: InForce, now: datetime) -> list[PolicyStatus]:
-    """Every policy, in the files or still enforced, sorted by name."""
+def status(
+    ledger: Ledger, in_force: InForce, jobs: Mapping[str, Job], now: datetime
+) -> list[PolicyStatus]:
+    """Every policy, in the files or still enforced, sorted by name.
+
+    A policy that no tick has met yet shows the firing that the next tick would give it.
+    """
     with ledger.read() as tx:
         frozen = tx.execute(select(t.freeze.c.id).where(t.freeze.c.thawed_at.is_(None))).first()
         schedules = {row.policy: row for row in tx.execute(select(t.schedule)).all()}
         return [
-            _one(tx, in_force, name, schedules.get(name), now, frozen=frozen is not None)
+            _one(
+                tx,
+                in_force,
+                name,
+                schedules.get(name),
+                jobs.get(name),
+                now,
+                frozen=frozen is not None,
+            )
             for name in in_force.names()
         ]
 
@@ -79,6 +94,7 @@ def _one(
     in_force: InForce,
     name: str,
     schedule: Any,
+    job: Job | None,
     now: datetime,
     *,
     frozen: bool,
@@ -104,13 +120,18 @@ def _one(
         state=_state(in_force, name, newest, schedule, now, frozen=frozen),
         last_run=last.finished_at if last is not None else None,
         last_state=last.state if last is not None else None,
-        next_fire=schedule.next_fire if schedule is not None else None,
+        next_fire=schedule.next_fire if schedule is not None else _first_fire(job, now),
         overdue=overdue,
         oldest_overdue_days=counts.get("oldest_overdue_days", 0) if overdue else 0,
         held=counts.get("held", 0),
         review=counts.get("review", 0),
         alarms=open_alarms,
     )
+
+
+def _first_fire(job: Job | None, now: datetime) -> str | None:
+    upcoming = next_fire(job.schedule, job.zone, None, now) if job else None
+    return stamp(upcoming) if upcoming else None
 
 
 def _overdue(counts: Mapping[str, int]) -> int:

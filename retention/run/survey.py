@@ -21,7 +21,7 @@ from retention.decide.model import (
 )
 from retention.policy.model import Bundle
 from retention.run.context import Context
-from retention.run.links import Links, texts
+from retention.run.links import Link, Links, links_into, texts
 from retention.run.sessions import Sessions, settings_of, target
 from retention.subjects.state import Events, active_holds, any_ended, any_events, events_of
 
@@ -63,6 +63,12 @@ class Survey:
         self.links = links
         self.moment = moment
         self.policy = policy
+        cluster = location.partition("/")[0]
+        before = (b for _, b in rules.approved.values())
+        self.waited_for: frozenset[Link] = frozenset().union(
+            *(links_into(b, cluster) for b in (bundle, rules.bundle, *before))
+        )
+        """Links that start in this location's dates, of any policy in force."""
         self.claims = _claims(sessions, rules, bundle, self.system)
         self.decider = Decider(rules, self.system, location, self.claims)
         self.target = self._target(bounded=policy is not None)
@@ -80,11 +86,22 @@ class Survey:
         return target(
             self.bundle,
             self.location,
-            dates=decider.dates,
-            fields=decider.fields,
+            dates=tuple(dict.fromkeys((*decider.dates, *self._waited_for_dates()))),
+            fields=tuple(dict.fromkeys((*decider.fields, *self._waited_for_keys()))),
             where=where,
             bounds=bounds,
         )
+
+    def _waited_for_dates(self) -> Iterator[str]:
+        """Sources of the dates that must be known when a record goes: other clusters count on."""
+        for source, _ in sorted(self.waited_for):
+            if column := self.model.dates.get(source.partition(".")[2]):
+                yield column
+
+    def _waited_for_keys(self) -> Iterator[str]:
+        keys = self.model.subject_sources()
+        for _, kind in sorted(self.waited_for):
+            yield from keys.get(kind, ())
 
     def _wider(self, before: datetime) -> datetime:
         """A bound moved up by a twentieth of its age.

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from retention.ledger import tables as t
 from retention.ledger.store import instant, stamp
+from retention.policy.model import Then
 from retention.run import evidence
 from retention.run.claim import RunState
 from retention.run.context import Context
@@ -37,8 +38,12 @@ def clock_went_back(tx: Connection, now: datetime) -> bool:
 
 
 def tick(ctx: Context, in_force: InForce, jobs: Mapping[str, Job]) -> list[int]:
-    """Write down every firing owed by now. Returns the new runs' ids."""
+    """Write down every firing owed by now. Returns the new runs' ids.
+
+    Policies that only keep have nothing to do at any moment, so they never fire.
+    """
     now = ctx.clock.now()
+    jobs = {n: j for n, j in jobs.items() if in_force.policy(n).then.kind is not Then.KEEP}
     with ctx.ledger.write() as tx:
         if clock_went_back(tx, now):
             evidence.alarm(ctx, tx, "", "clock-went-back", "the machine's clock went backwards")

@@ -75,7 +75,7 @@ def test_an_older_checkpoint_kept_elsewhere_fits(shop: Shop) -> None:
 
 
 def test_proofs_of_an_entry_and_of_a_record(shop: Shop) -> None:
-    """`{"index", "size", "hashes"}`; a record's entries are found by its key, though no key is kept."""
+    """By number, or by a record's key: its entries are found though the log holds no key."""
     worked(shop)
     proof = shop("audit", "proof", "2").json
     assert proof.keys() == {"index", "size", "hashes"}
@@ -96,7 +96,7 @@ def test_nothing_is_disposed_of_over_a_changed_log(shop: Shop) -> None:
     shop.ledger("UPDATE audit_entry SET line = replace(line, 'system', 'systen') WHERE seq = 1")
     assert "does not fit" in shop("run", "form-monthly", code=13).err
     shop("daemon", "--once", code=13)
-    assert 4 in shop.ids()
+    assert len(shop.ids()) == 3
     assert shop("audit", "verify", "--json", code=1).json["ok"] is False
     checks = shop("doctor", "--json", code=1).json
     assert [c["ok"] for c in checks if (c["where"], c["check"]) == ("log", "integrity")] == [False]

@@ -72,6 +72,7 @@ def test_compile_prints_its_contract(shop: Shop) -> None:
     assert (rows[0]["cron"], rows[0]["worst_case_age_days"]) == ("0 3 * * *", 31)
     assert shop("compile", "--format", "json").json == rows
     assert "0 3 * * * retention run form-monthly" in shop("compile", "--format", "crontab").out
+    shop.change("delete_at_latest: 1 month", "delete_at_latest: 6 months")
     shop.change('"0 3 * * *"', '{last_of: ["every 3 months", "0 3 1 1,4,7,10 *"]}')
     table = shop("compile").out
     assert "per record: 92 days" in table
@@ -127,4 +128,4 @@ def test_json_errors_of_compile_are_json(shop: Shop) -> None:
     """`--format json` counts as asking for JSON."""
     shop.write("organisation: [")
     ended = shop("compile", "--format", "json", code=1)
-    assert json.loads(ended.err.splitlines()[-1])["error"]["code"] == "policies"
+    assert json.loads(ended.err.splitlines()[-1])["error"]["code"] == "yaml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -161,6 +162,9 @@ def sleeper(story: Story, at: int) -> list[str]:
 def fresh(tmp_path: Path) -> Callable[[], Path]:
     """A new folder at each call."""
     count = iter(range(100_000))
+    # A death is followed by a collection; what was there before need not be looked through.
+    gc.collect()
+    gc.freeze()
 
     def make() -> Path:
         folder = tmp_path / f"w{next(count)}"

@@ -77,8 +77,10 @@ def test_without_the_unique_key_a_doubled_firing_is_noticed(
     real = tick.new_run
     number = iter(range(1000))
 
-    def keyless(tx: Connection, policy: str, digest: str, due: Any, kind: str, now: Any) -> Any:
-        return real(tx, policy, digest, due, f"{kind}{next(number)}", now)
+    def keyless(
+        tx: Connection, policy: str, digest: str, due: Any, kind: str, now: Any, **more: Any
+    ) -> Any:
+        return real(tx, policy, digest, due, f"{kind}{next(number)}", now, **more)
 
     monkeypatch.setattr(tick, "new_run", keyless)
     assert twice() != []

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, event, insert
+from sqlalchemy import Connection, create_engine, event, insert
 
 from retention.audit.log import AuditLog
 from retention.connectors import memory
@@ -92,6 +92,9 @@ class Fate:
             raise Died(name)
 
 
+_COMPILED: Any = create_engine("sqlite://")._compiled_cache
+
+
 class MortalLedger(Ledger):
     """The real ledger; the process can die around every statement and every commit."""
 
@@ -102,6 +105,8 @@ class MortalLedger(Ledger):
         opened = Ledger.open(url)
         mortal = cls(opened.engine)
         mortal.fate = fate
+        # Thousands of short lives: what the statements look like is learnt once.
+        mortal.engine._compiled_cache = _COMPILED
         event.listen(mortal.engine, "connect", _without_fsync)
         mortal.engine.dispose()
         event.listen(mortal.engine, "before_cursor_execute", mortal._before)
@@ -256,13 +261,16 @@ class World:
         ctx = self.process()
         try:
             self._executor(ctx).once()
-            return True
         except Died:
-            return False
+            died = True
+        else:
+            died = False
         finally:
             ctx.ledger.close()
+        if died:
             # A killed process holds no lock; here an unread cursor in the dead frames would.
             gc.collect()
+        return not died
 
     def hold(self, **scope: Any) -> int:
         """A hold arrives, as the command line would write it."""
