@@ -191,3 +191,24 @@ def test_a_wrong_option_is_a_usage_error(shop: Shop, command: tuple[str, ...]) -
     ended = shop(*command, "--nonsense", code=2)
     assert ended.err.startswith("error: No such option")
     assert shop(*command, "--nonsense", "--json", code=2).error["code"] == "usage"
+
+
+def test_the_ledger_may_be_a_postgresql_database(shop: Shop, postgres: Postgres) -> None:
+    """The same commands over the ledger of many machines; keys stay in the home."""
+    shop.settings["RETENTION_DATABASE_URL"] = postgres.new_database()
+    shop.questions(1, 2, 50, 60)
+    shop("approve", "form-monthly")
+    hold = ("hold", "add", "--case", "C-1", "--reason", "claim", "--owner", "legal")
+    scope = ("--location", "enquiries/form", "--record", "3")
+    assert shop(*hold, "--review-by", "2030-01-01", *scope).out == "1\n"
+    shop("run", "form-monthly")
+    assert shop.ids() == [1, 2, 3]
+    shop("hold", "release", "1", "--reason", "settled")
+    shop("freeze", "--reason", "an incident")
+    shop("run", "form-monthly", code=6)
+    shop("thaw")
+    shop("daemon", "--once")
+    assert shop.ids() == [1, 2]
+    shop("status", "--check")
+    assert shop("audit", "verify", "--json").json["ok"] is True
+    assert not (shop.folder / ".retention" / "ledger.db").exists()
