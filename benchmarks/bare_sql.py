@@ -1,4 +1,4 @@
-"""What a careful person's script does to a table: the peers of `bench_sql`.
+"""What a careful person's script does to a table: the peers of `bench_sql` and `bench_memory`.
 
 `BENCH_DB=URL python -m benchmarks.bare_sql NAME` deletes what is old from the table `work` and
 prints seconds and rows as one line of JSON. Only the driver is imported, before the time counts.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -98,6 +99,32 @@ def mariadb_single(url: str) -> int:
         return done
 
 
+def fetch_all(connection: Any, old: str, mark: str) -> int:
+    """Everything that is old at once, then deleted by key in batches."""
+    cursor = connection.cursor()
+    cursor.execute(f"SELECT id, created_at, email FROM work WHERE created_at < {old}")
+    rows = cursor.fetchall()
+    for first in range(0, len(rows), 500):
+        keys = [row[0] for row in rows[first : first + 500]]
+        marks = ",".join([mark] * len(keys))
+        cursor.execute(f"DELETE FROM work WHERE id IN ({marks})", keys)
+        connection.commit()
+    connection.close()
+    return len(rows)
+
+
+def postgres_fetch_all(url: str) -> int:
+    import psycopg
+
+    connection = psycopg.connect(postgres_address(url))
+    return fetch_all(connection, f"now() - interval '{CUT} days'", "%s")
+
+
+def sqlite_fetch_all(url: str) -> int:
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+    return fetch_all(connection, f"datetime('now', '-{CUT} days')", "?")
+
+
 PEERS: dict[str, Callable[[str], int]] = {
     "postgresql-5000": lambda url: postgres_batches(url, 5000),
     "postgresql-500": lambda url: postgres_batches(url, 500),
@@ -105,12 +132,16 @@ PEERS: dict[str, Callable[[str], int]] = {
     "mariadb-5000": lambda url: mariadb_batches(url, 5000),
     "mariadb-500": lambda url: mariadb_batches(url, 500),
     "mariadb-single": mariadb_single,
+    "postgresql-fetch-all": postgres_fetch_all,
+    "sqlite-fetch-all": sqlite_fetch_all,
 }
+
+DRIVERS = {"postgresql": "psycopg", "mariadb": "pymysql", "sqlite": "sqlite3"}
 
 
 def main() -> None:
     name, url = sys.argv[1], os.environ["BENCH_DB"]
-    importlib.import_module("psycopg" if name.startswith("postgresql") else "pymysql")
+    importlib.import_module(DRIVERS[name.partition("-")[0]])
     start = time.perf_counter()
     done = PEERS[name](url)
     print(json.dumps({"work": time.perf_counter() - start, "rows": done}))

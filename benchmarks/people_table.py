@@ -54,7 +54,7 @@ def _is_old(rows: int, *, mixed: bool) -> str:
     return "n % 2 = 0" if mixed else f"n <= {rows // 2}"
 
 
-def _age(rows: int, *, mixed: bool) -> str:
+def age_of_row(rows: int, *, mixed: bool = False) -> str:
     """Seconds of age of row `n`, whole numbers that any database reckons alike."""
     year = 365 * 86_400
     old = f"{2 * year} + (n * 7919) % {2 * year}"
@@ -76,7 +76,7 @@ class PostgresTable:
             " name text NOT NULL, email text NOT NULL, message text NOT NULL)"
         )
         run("CREATE INDEX ON source (created_at)")
-        age = _age(rows, mixed=mixed)
+        age = age_of_row(rows, mixed=mixed)
         run(
             f"INSERT INTO source SELECT n, now() - ({age}) * interval '1 second',"
             " 'Given' || n || ' Family' || n % 977, 'person' || n || '@example.org',"
@@ -123,7 +123,7 @@ class MariadbTable:
             last = min(rows, first + step - 1)
             self._run(
                 "INSERT INTO source SELECT n, UTC_TIMESTAMP() - INTERVAL"
-                f" ({_age(rows, mixed=mixed)}) SECOND,"
+                f" ({age_of_row(rows, mixed=mixed)}) SECOND,"
                 " CONCAT('Given', n, ' Family', n % 977), CONCAT('person', n, '@example.org'),"
                 " CONCAT('Question ', n, ': ', REPEAT('Hello, how does this work? ', 7))"
                 f" FROM (SELECT seq AS n FROM seq_{first}_to_{last}) AS numbers"

@@ -92,15 +92,19 @@ def table(
 
     Rows may be any number: the head is repeated after each page. Returns how many there were.
     """
-    out = console()
     iterator = iter(rows)
     number = 0
     while page := list(islice(iterator, PAGE)):
         number += len(page)
-        out.print(_page(columns, page, right))
+        console().print(_page(columns, page, right))
     if footer:
-        out.print(footer, style="dim", markup=False)
+        note(footer)
     return number
+
+
+def note(text: str) -> None:
+    """The line of totals below a table."""
+    console().print(clean(text), style="dim", markup=False)
 
 
 def _page(columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[str]) -> Table:
@@ -135,6 +139,8 @@ def progress(what: str) -> Iterator[Callable[[int], None]]:
         TimeElapsedColumn(),
         console=console(sys.stderr),
         transient=True,
+        # Rows printed meanwhile go above the counter; but never into stderr where stdout is a file.
+        redirect_stdout=sys.stdout.isatty(),
     ) as bar:
         task = bar.add_task(what, total=None)
         yield lambda number: bar.advance(task, number)

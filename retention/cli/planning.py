@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retention.cli.failures import worst
-from retention.cli.output import Cell, count, progress, say, table
+from retention.cli.output import Cell, count, note, progress, say, table
 from retention.errors import ConnectorError, ExitCode, PolicyError
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ class Planning:
     def _print_json(self, items: Iterator[Planned]) -> None:
         from retention.run.plan import as_json
 
-        write = sys.stdout.write
+        def write(text: str) -> None:
+            sys.stdout.write(text)
+
         heading = json.dumps(self.plan.heading(), ensure_ascii=False)
         write(heading.removesuffix("}") + ', "items": [')
         separator = "\n"
@@ -110,13 +112,9 @@ class Planning:
         number = table(("location", "key", "action", "due", "policy", "why"), map(row, items))
         totals = {name: n for name, n in self.plan.total_of().items() if n}
         said = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in totals.items())
-        from retention.cli.output import console
-
-        console().print(
+        note(
             f"{count(number, 'record')} listed · {said or 'no records'} · "
-            f"as of {local(self.home, self.plan.at)}",
-            style="dim",
-            markup=False,
+            f"as of {local(self.home, self.plan.at)}"
         )
 
     def _tell(self) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +15,8 @@ from retention.cli.demo import demo
 from retention.cli.demo_data.looking import files_with, places_with
 from retention.cli.demo_data.people import EVERYBODY, LEAVES_LIST, LEFT, STAYS, SUED
 from retention.errors import UsageError
+from tests.acceptance.program import typed
+from tests.acceptance.shop import Zygote
 
 TITLES = (
     "Promises become files",
@@ -43,28 +42,15 @@ class Still:
         return self.at
 
 
-def _retention(where: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    plain = {k: v for k, v in os.environ.items() if not k.startswith("RETENTION_")}
-    return subprocess.run(
-        [sys.executable, "-m", "retention", *words],
-        cwd=where,
-        env={**plain, "COLUMNS": "200", **more},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def told(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> tuple[Path, str]:
     """The story told once by the program, with settings around that are not for it."""
     where = tmp_path_factory.mktemp("demo")
     elsewhere = {"RETENTION_HOME": str(where / "other"), "RETENTION_ORIGIN": "example.com/other"}
-    ran = _retention(where, "demo", **elsewhere)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    ran = typed(zygote, where, "demo", **elsewhere)
+    assert ran.code == 0, ran.out + ran.err
     assert not (where / "other").exists()
-    return where / "build" / "demo", ran.stdout
+    return where / "build" / "demo", ran.out
 
 
 def test_every_step_is_told(told: tuple[Path, str]) -> None:
@@ -94,12 +80,12 @@ def test_what_was_promised_is_done(told: tuple[Path, str]) -> None:
     assert places_with(data, LEAVES_LIST) == {}
 
 
-def test_the_export_is_whole_and_the_copy_is_not(told: tuple[Path, str]) -> None:
+def test_the_export_is_whole_and_the_copy_is_not(told: tuple[Path, str], zygote: Zygote) -> None:
     """The export verifies by itself and against the kept checkpoint; the changed copy does not."""
     folder = told[0]
     assert verify_folder(folder / "export", folder / "checkpoint-kept-elsewhere").ok
-    assert _retention(folder, "audit", "verify", "export").returncode == 0
-    assert _retention(folder, "audit", "verify", "tampered").returncode == 1
+    assert typed(zygote, folder, "audit", "verify", "export").code == 0
+    assert typed(zygote, folder, "audit", "verify", "tampered").code == 1
 
 
 def test_the_copy_differs_in_one_byte(told: tuple[Path, str]) -> None:
@@ -116,7 +102,9 @@ def test_the_evidence_names_nobody(told: tuple[Path, str]) -> None:
     assert list(files_with(told[0] / ".retention", EVERYBODY)) == []
 
 
-def test_what_it_offers_to_type_works(told: tuple[Path, str], tmp_path: Path) -> None:
+def test_what_it_offers_to_type_works(
+    told: tuple[Path, str], tmp_path: Path, zygote: Zygote
+) -> None:
     """The commands at the end do what they say, in that folder, with no options."""
     folder = tmp_path / "demo"
     shutil.copytree(told[0], folder)
@@ -129,26 +117,26 @@ def test_what_it_offers_to_type_works(told: tuple[Path, str], tmp_path: Path) ->
     ]
     assert len(commands) == 4
     for command in commands:
-        ran = _retention(folder, *command.replace('"', "").split())
-        assert ran.returncode == 0, (command, ran.stderr)
+        ran = typed(zygote, folder, *command.replace('"', "").split())
+        assert ran.code == 0, (command, ran.err)
     assert "mail Sent" not in places_with(folder / "data", SUED)
 
 
-def test_it_starts_anew(told: tuple[Path, str]) -> None:
+def test_it_starts_anew(told: tuple[Path, str], zygote: Zygote) -> None:
     """A second demonstration replaces the first one."""
     (told[0] / "old").touch()
-    assert _retention(told[0].parents[1], "demo").returncode == 0
+    assert typed(zygote, told[0].parents[1], "demo").code == 0
     assert not (told[0] / "old").exists()
 
 
-def test_it_removes_nothing_else(tmp_path: Path) -> None:
+def test_it_removes_nothing_else(tmp_path: Path, zygote: Zygote) -> None:
     """A folder that no demonstration made is left alone, and the exit code is that of usage."""
     mine = tmp_path / "build" / "demo" / "thesis.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine", encoding="utf-8")
-    ran = _retention(tmp_path, "demo")
-    assert ran.returncode == 2
-    assert "Traceback" not in ran.stderr
+    ran = typed(zygote, tmp_path, "demo")
+    assert ran.code == 2
+    assert "Traceback" not in ran.err
     assert mine.read_text(encoding="utf-8") == "mine"
     link = tmp_path / "link"
     link.symlink_to(mine.parent)
@@ -172,8 +160,8 @@ def test_the_story_is_the_same_on_every_day(
     demo(tmp_path / "demo", clock=Still(at))
     said = capsys.readouterr().out
     for sentence in (
-        "scanned 7, due 3, disposed 3, verified 3",
-        "scanned 10, due 4, disposed 4, verified 4, held 3",
+        "due 3, disposed 3, verified 3",
+        "due 4, disposed 4, verified 4, held 3",
         "due 2, disposed 2, verified 2",
     ):
         assert sentence in said

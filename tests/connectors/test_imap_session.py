@@ -177,6 +177,23 @@ def test_a_lying_expunge_is_found_out() -> None:
     assert [(o.result, o.code) for o in outcomes] == [(Result.FAILED_TEMPORARY, "still_there")]
 
 
+@pytest.mark.parametrize("refused", [b"UID STORE 3 +FLAGS", b"UID EXPUNGE"])
+def test_a_refused_act_leaves_the_session_usable(refused: bytes) -> None:
+    """Both commands go in one piece; whichever is refused, the answers stay in step."""
+    answers: dict[bytes, list[bytes] | bytes | None] = {
+        refused: b"NO canary",
+        b"UID FLAGS": [b"* 1 FETCH (UID 3 FLAGS ())"],
+        b"UID INTERNALDATE FLAGS": [b"* 1 FETCH (UID 3 FLAGS () " + DATE + b")"],
+    }
+    with ScriptedServer(answers) as running:
+        connector = open_imap(running.mailbox)
+        ref = Ref("INBOX", "INBOX/7/3", "7.1704875400", "<a@b.example>")
+        for _ in range(2):
+            (outcome,) = connector.erase(INBOX, [ref])
+            assert (outcome.result, outcome.code) == (Result.FAILED_PERMANENT, "refused")
+        connector.close()
+
+
 def test_a_line_break_in_a_secret_is_refused(dovecot: Dovecot) -> None:
     """It would be a command of its own on the wire."""
     error = failing(open_imap(dovecot.user(), password=SecretStr("x\r\nA1 DELETE INBOX")))

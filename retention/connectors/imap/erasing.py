@@ -89,8 +89,10 @@ class Erasing:
         try:
             for numbers in uid_sets(act):
                 with session.translated("deleting"):
-                    session.wire.run(b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % numbers)
-                    session.wire.run(b"UID EXPUNGE %s" % numbers)
+                    session.wire.pair(
+                        b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % numbers,
+                        b"UID EXPUNGE %s" % numbers,
+                    )
         except TemporaryFailure:
             raise
         except ConnectorError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from retention.run.home import Home
 from tests.acceptance.sets.stores import Database
 from tests.acceptance.sets.world import World, copied, hold, withdraw
 from tests.servers.mariadb import MariaDB
@@ -66,6 +67,11 @@ def care(to: Path, mariadb: MariaDB, postgres: Postgres) -> World:
         (2, "2023-05-01", "e1"),
         (3, "2026-05-01", "e2"),
     )
+
+    def orders(home: Home) -> None:
+        withdraw(home, LEAVES, "marketing and profiling")
+        hold(home, SUED)
+
     return World(
         copied("care", to),
         {
@@ -94,9 +100,6 @@ def care(to: Path, mariadb: MariaDB, postgres: Postgres) -> World:
             "assisted": {1, 2},
             "timesheets": {2, 3},
         },
-        orders=lambda home: (
-            withdraw(home, LEAVES, "marketing and profiling"),
-            hold(home, SUED),
-        )[0],
+        orders=orders,
         suppressing={"marketing-consent"},
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,7 +44,7 @@ class World:
     orders: Callable[[Home], None] = lambda _home: None
     review: Mapping[str, int] = field(default_factory=dict)
     """Policy → records that a person must look at."""
-    suppressing: Set[str] = frozenset()
+    suppressing: AbstractSet[str] = frozenset()
     """Policies whose disposals leave keyed hashes behind."""
 
 

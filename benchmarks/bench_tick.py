@@ -1,0 +1,180 @@
+"""One tick of the schedule over 10,000 policies, beside croniter asked for each, in one run.
+
+    python -m benchmarks.bench_tick [--policies 10000]
+
+Cold: the first tick, in which every policy gets its row and its next firing. Warm: nothing is
+owed; or a hundred firings are, and become runs. The ledger is SQLite on disk, fully synced. The
+peer is what a scheduler does that keeps nothing: one croniter for each expression, asked for its
+next moment. The target is one second for a tick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from croniter import croniter
+from sqlalchemy import func, select
+
+from benchmarks.contest import load
+from retention.audit.log import AuditLog
+from retention.connectors.base import Connector
+from retention.ledger import tables as t
+from retention.ledger.store import Ledger
+from retention.policy.model import Bundle
+from retention.run.context import Context
+from retention.run.in_force import Approved, InForce
+from retention.run.tick import tick
+from retention.schedule.compile import compile_jobs
+from retention.schedule.model import Job
+from retention.subjects.keys import SubjectHasher
+
+START = datetime(2026, 3, 2, 12, 30, 30, tzinfo=UTC)
+ZONE = ZoneInfo("Europe/Oslo")
+DUE = 100
+SOON = "0 14 2 3 *"
+"""14:00 in Oslo on the day of START: what the hundred say."""
+
+
+@dataclass
+class SetClock:
+    """A clock that the benchmark moves."""
+
+    at: datetime = START
+
+    def now(self) -> datetime:
+        return self.at
+
+
+def expression(number: int, policies: int) -> str:
+    """Monthly, quarterly, weekly and daily ones in the small hours; the last hundred are SOON."""
+    if number >= policies - DUE:
+        return SOON
+    minute, hour = number % 60, number // 60 % 6
+    return (
+        f"{minute} {hour} {number % 28 + 1} * *",
+        f"{minute} {hour} {number % 28 + 1} 1,4,7,10 *",
+        f"{minute} {hour} * * {number % 7}",
+        f"{minute} {hour} * * *",
+    )[number % 4]
+
+
+def bundle(expressions: list[str]) -> Bundle:
+    """So many policies on one table."""
+    return Bundle.model_validate(
+        {
+            "organisation": {"name": "Bench", "country": "NO", "timezone": ZONE.key},
+            "systems": {"site": {"connector": "memory"}},
+            "clusters": {
+                "enquiries": {
+                    "purpose": "answering",
+                    "basis": "contract",
+                    "locations": {
+                        "form": {
+                            "system": "site",
+                            "table": "form",
+                            "key": "id",
+                            "dates": {"received": "received"},
+                        }
+                    },
+                }
+            },
+            "policies": {
+                f"policy-{n:05}": {
+                    "applies_to": "enquiries",
+                    "starting_point": "received",
+                    "delete_at_latest": "2 years",
+                    "then": "delete",
+                    "schedule": text,
+                }
+                for n, text in enumerate(expressions)
+            },
+        }
+    )
+
+
+def nothing_to_open(_bundle: Bundle, _system: str) -> Connector:
+    raise AssertionError("a tick opens no system")
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """(seconds, seconds of processor, answer)."""
+    cpu, start = time.process_time(), time.perf_counter()
+    answer = work()
+    return time.perf_counter() - start, time.process_time() - cpu, answer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--policies", type=int, default=10_000)
+    count = parser.parse_args().policies
+    texts = [expression(n, count) for n in range(count)]
+    files = bundle(texts)
+    digests = {name: f"sha256:{n:064x}" for n, name in enumerate(files.policies)}
+    approved = {n: Approved(d, files, "user:bench", "") for n, d in digests.items()}
+    in_force = InForce(files, digests, approved)
+    rows: list[tuple[str, float, float, str]] = []
+
+    def row(what: str, work: Callable[[], Any], said: Callable[[Any], str]) -> Any:
+        seconds, cpu, answer = timed(work)
+        rows.append((what, seconds, cpu, said(answer)))
+        return answer
+
+    with tempfile.TemporaryDirectory() as place:
+        ledger = Ledger.open(f"sqlite:///{place}/ledger.db")
+        clock = SetClock()
+        ctx = Context(
+            ledger=ledger,
+            log=AuditLog(ledger, Path(place, "keys"), "example.org/bench"),
+            hasher=SubjectHasher.open(Path(place, "keys"), "NO"),
+            clock=clock,
+            open=nothing_to_open,
+            folder=Path(place),
+        )
+        jobs: dict[str, Job] = row(
+            "compile policies to jobs (once, when files change)",
+            lambda: {j.policy: j for j in compile_jobs(files, digests, START)},
+            lambda found: f"{len(found):,} jobs",
+        )
+
+        def ticked() -> list[int]:
+            return tick(ctx, in_force, jobs)
+
+        def runs(found: list[int]) -> str:
+            return f"{len(found):,} runs"
+
+        row("tick, cold: every policy is new", ticked, runs)
+        clock.at += timedelta(seconds=20)
+        row("tick, warm: nothing is owed", ticked, runs)
+        clock.at = datetime(2026, 3, 2, 13, 0, 5, tzinfo=UTC)
+        created = row("tick, warm: a hundred are owed", ticked, runs)
+        assert len(created) == min(DUE, count), len(created)
+        clock.at += timedelta(seconds=20)
+        row("tick, warm: nothing is owed any more", ticked, runs)
+        with ledger.read() as tx:
+            known = tx.execute(select(func.count()).select_from(t.schedule)).scalar_one()
+        assert known == count
+        ledger.close()
+    local = START.astimezone(ZONE)
+    row(
+        "beside: croniter(…).get_next for each",
+        lambda: [croniter(text, local).get_next(datetime) for text in texts],
+        lambda found: f"{len(found):,} moments",
+    )
+    print(f"\n{count:,} policies; {load()}")
+    print(f"{'':54}{'seconds':>9}{'cpu':>8}")
+    for what, seconds, cpu, said in rows:
+        print(f"{what:54}{seconds:>9.3f}{cpu:>8.3f}   {said}")
+
+
+if __name__ == "__main__":
+    main()
