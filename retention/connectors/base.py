@@ -17,7 +17,7 @@ retry, limit rates, redact, log, write evidence. What a connector must do:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import Flag, StrEnum, auto
@@ -153,6 +153,9 @@ class Manifest:
     """One request at a time, or the vendor bans us."""
     notes: tuple[str, ...] = ()
     """What this connector cannot see or prove, in plain words (server backups, …)."""
+    patterned: Callable[[Any], bool] = bool
+    """Whether these location settings name containers by pattern, so that a container that was
+    renamed may turn up among theirs. Unless said otherwise they may."""
 
 
 class Probe(NamedTuple):

@@ -6,7 +6,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from retention.errors import PermanentFailure
 
@@ -70,6 +70,11 @@ def _shift(run: str) -> str:
 def is_pattern(wanted: str) -> bool:
     """True where a name has wildcards: `*` (any text, levels too) or `?` (one character)."""
     return "*" in wanted or "?" in wanted
+
+
+def patterned(settings: Any) -> bool:
+    """Whether a location names folders by wildcard or special use, not only by name."""
+    return any(set(folder) & set("*%?[\\") for folder in settings.folders)
 
 
 def resolve(

@@ -136,6 +136,7 @@ manifest = Manifest(
     system_settings=MemorySystem,
     location_settings=MemoryLocation,
     notes=("For tests and demonstrations: nothing outlives the process.",),
+    patterned=lambda _: False,
 )
 
 

@@ -8,7 +8,7 @@ object) with `manifest: Manifest` and `connect(opened: Opened) -> Connector`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -72,10 +72,16 @@ def manifest(kind: str) -> Manifest:
     return _factory(kind).manifest
 
 
-def facts() -> Mapping[str, Facts]:
-    """Every registered kind with its manifest; what does not load is named with the reason."""
+def facts(used: Collection[str] | None = None) -> Mapping[str, Facts]:
+    """Registered kinds with their manifests; what does not load is named with the reason.
+
+    `used`: only these, so that a mailbox's library is not loaded for a database's sake; all of
+    them where one of these does not exist, since a hint may name what was meant.
+    """
+    known = kinds()
+    wanted = known if used is None or not set(used) <= set(known) else sorted(set(used))
     out: dict[str, Facts] = {}
-    for kind in kinds():
+    for kind in wanted:
         try:
             out[kind] = Facts(kind, manifest(kind))
         except UsageError as error:

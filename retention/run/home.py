@@ -62,8 +62,9 @@ def examine(folder: Path, now: datetime) -> Examined:
     """Load a folder and find all that is wrong with it. Never raises for what files say."""
     loaded = load(folder)
     facts = facts_for_bundle(loaded.bundle, now) if loaded.bundle else ()
-    findings = tuple(check(loaded, connector_facts(registry.facts()), facts))
     bundle = loaded.bundle or loaded.partial
+    used = {system.connector for system in bundle.systems.values()} if bundle else set()
+    findings = tuple(check(loaded, connector_facts(registry.facts(used)), facts))
     if bundle is None:
         return Examined(loaded, findings, None, unreadable=True)
     errors = [f for f in findings if f.severity is Severity.ERROR]

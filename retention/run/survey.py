@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from retention.connectors.base import Bound, Connector, Record, Target
+from retention.connectors.registry import manifest
 from retention.decide.decider import Decider
 from retention.decide.model import (
     NOBODY,
@@ -19,6 +20,7 @@ from retention.decide.model import (
     SubjectState,
     Verdict,
 )
+from retention.errors import CredentialsRefused, PermanentFailure
 from retention.policy.model import Bundle
 from retention.run.context import Context
 from retention.run.links import Link, Links, links_into, texts
@@ -69,7 +71,7 @@ class Survey:
             *(links_into(b, cluster) for b in (bundle, rules.bundle, *before))
         )
         """Links that start in this location's dates, of any policy in force."""
-        self.claims = _claims(sessions, rules, bundle, self.system)
+        self.claims = _claims(sessions, rules, bundle, self.system, location)
         self.decider = Decider(rules, self.system, location, self.claims)
         self.target = self._target(bounded=policy is not None)
 
@@ -217,21 +219,28 @@ class Survey:
 
 
 def _claims(
-    sessions: Sessions, rules: Rules, bundle: Bundle, system: str
+    sessions: Sessions, rules: Rules, bundle: Bundle, system: str, own: str
 ) -> dict[str, frozenset[str]]:
     """Every location of this system and the containers it covers now.
 
-    Raises ConnectorError where one cannot be told: a location that protects records here must
-    not be overlooked because a folder was renamed.
+    Raises ConnectorError where one cannot be told that matters to `own`: a location that
+    protects records must not be overlooked because its folder was renamed and now matches a
+    pattern of ours. Where ours are named one by one, another's missing table is only missing.
     """
     out: dict[str, frozenset[str]] = {}
+    strict = manifest(bundle.systems[system].connector).patterned(settings_of(bundle, own))
     for source in (bundle, rules.bundle, *(b for _, b in rules.approved.values())):
         if system not in source.systems or source.systems[system] != bundle.systems[system]:
             continue
         for name, model in source.locations().items():
             if model.system == system and name not in out:
                 aim = Target(name=name, settings=settings_of(source, name))
-                out[name] = frozenset(sessions.acting(system).containers(aim))
+                try:
+                    out[name] = frozenset(sessions.acting(system).containers(aim))
+                except PermanentFailure as error:
+                    if strict or name == own or isinstance(error, CredentialsRefused):
+                        raise
+                    out[name] = frozenset()
     return out
 
 

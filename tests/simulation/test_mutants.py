@@ -140,12 +140,12 @@ def test_without_a_second_look_a_late_hold_is_noticed(
         ]
 
     monkeypatch.setattr(apply, "second_look", blind)
-    assert noticed(late_holds(fresh, 5), "must be kept and is gone")
+    assert noticed(late_holds(fresh, 1), "must be kept and is gone")
 
 
 def test_the_unchanged_program_breaks_no_rule_in_these_searches(
     fresh: Callable[[], Path],
 ) -> None:
     """The searches themselves are not what breaks rules."""
-    assert not noticed(late_holds(fresh, 5), "")
+    assert not noticed(late_holds(fresh, 1), "")
     assert not any(broken for broken in naps(fresh, 4))

@@ -30,7 +30,7 @@ def test_a_limit_of_zero_is_zero(tmp_path: Path) -> None:
     assert effective(found.bundle.policies["p"], found.bundle.organisation) == (0, 0.0, 0.0)
     unset = Policy.model_validate({"applies_to": "x", "then": "delete"})
     who = Organisation(name="X", country="NO", timezone="UTC")
-    assert effective(unset, who) == (10_000, 0.5, None)
+    assert effective(unset, who) == (10_000, None, None)
 
 
 @pytest.mark.parametrize("limits", ["limits: {}", "limits: ", "limits: {records: }"])

@@ -41,7 +41,7 @@ from retention.connectors.imap.reading import (
 from retention.connectors.imap.session import Opened, Session
 from retention.connectors.imap.settings import ImapLocation, ImapSystem
 from retention.connectors.imap.wire import body_of
-from retention.connectors.mail_folders import MailFolder, resolve
+from retention.connectors.mail_folders import MailFolder, patterned, resolve
 from retention.connectors.mail_sources import Sources, own_addresses
 from retention.errors import PermanentFailure
 
@@ -58,6 +58,7 @@ manifest = Manifest(
     system_settings=ImapSystem,
     location_settings=ImapLocation,
     max_batch=500,
+    patterned=patterned,
     notes=(
         "Backups of the server and mail that other programs fetched before are out of sight.",
         "A copy in another folder of the same location is a record of its own.",

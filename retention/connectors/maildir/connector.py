@@ -31,7 +31,7 @@ from retention.connectors.base import (
     Scalar,
     Target,
 )
-from retention.connectors.mail_folders import MailFolder, resolve
+from retention.connectors.mail_folders import MailFolder, patterned, resolve
 from retention.connectors.mail_sources import (
     Sources,
     own_addresses,
@@ -60,6 +60,7 @@ manifest = Manifest(
     system_settings=MaildirSystem,
     location_settings=MaildirLocation,
     max_batch=500,
+    patterned=patterned,
     notes=(
         "Backups, snapshots and hard links outside this Maildir are out of sight.",
         "A copy in another folder of the same location is a record of its own.",

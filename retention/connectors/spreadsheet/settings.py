@@ -52,4 +52,5 @@ MANIFEST = Manifest(
         "Text inside pictures is not read.",
         "Rows without a key, or with the key of another row, are reported and never touched.",
     ),
+    patterned=lambda _: False,
 )

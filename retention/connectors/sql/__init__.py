@@ -25,6 +25,7 @@ manifest = Manifest(
         "So is table space that the server has freed but not yet used again.",
         "Rows of other tables go with a row only where `children` or a foreign key says so.",
     ),
+    patterned=lambda _: False,
 )
 
 
