@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, text, update
 
 from retention.audit.checkpoint import NoteError, VerifierKey
 from retention.audit.tree import Frontier
@@ -18,6 +19,15 @@ from retention.ledger.tables import audit_checkpoint, audit_entry, audit_head
 
 PAGE = 2_000
 PAGE_BYTES = 4_000_000
+
+# Built once: every entry needs these three.
+_FIND = select(audit_head).where(audit_head.c.log == bindparam("named"))
+_ADD = insert(audit_entry)
+_ADVANCE = (
+    update(audit_head)
+    .where(audit_head.c.log == bindparam("named"), audit_head.c.size == bindparam("before"))
+    .values(size=bindparam("after"), frontier=bindparam("edge"))
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ def lock(tx: Connection, origin: str) -> None:
 
 def find(tx: Connection, log: str) -> Head | None:
     """One log by its full name."""
-    row = tx.execute(select(audit_head).where(audit_head.c.log == log)).first()
+    row = tx.execute(_FIND, {"named": log}).first()
     return _head(row) if row else None
 
 
@@ -103,11 +113,10 @@ def create(tx: Connection, log: str, vkey: VerifierKey, pseudonym_check: str, at
 def advance(tx: Connection, head: Head, rows: Sequence[dict[str, object]], after: Frontier) -> None:
     """Store entries and the frontier after them. Raises AuditUnwritable if another came first."""
     if rows:
-        tx.execute(insert(audit_entry), list(rows))
+        tx.execute(_ADD, list(rows))
     changed = tx.execute(
-        update(audit_head)
-        .where(audit_head.c.log == head.log, audit_head.c.size == head.size)
-        .values(size=after.size, frontier=after.to_bytes())
+        _ADVANCE,
+        {"named": head.log, "before": head.size, "after": after.size, "edge": after.to_bytes()},
     )
     if changed.rowcount != 1:
         raise AuditUnwritable("somebody else wrote to the audit log in between")
@@ -199,10 +208,15 @@ def count_beyond(tx: Connection, log: str) -> int:
     )
 
 
+@lru_cache(maxsize=64)
+def _vkeys(lines: str) -> tuple[VerifierKey, ...]:
+    return tuple(VerifierKey.parse(line) for line in lines.splitlines())
+
+
 def _head(row: Row[Any]) -> Head:
     try:
         frontier = Frontier.from_bytes(row.size, raw(row.frontier))
-        vkeys = tuple(VerifierKey.parse(line) for line in row.vkeys.splitlines())
+        vkeys = _vkeys(row.vkeys)
     except (NoteError, ValueError, TypeError, AttributeError):
         # SQLite keeps whatever an editor wrote into a column, of any type.
         raise AuditUnwritable("the audit log's head is damaged", place=row.log) from None

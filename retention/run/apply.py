@@ -8,7 +8,8 @@ outcome: `settle` then looks, and whatever is still there is planned, and judged
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
@@ -58,9 +59,12 @@ class Speed:
             self.allowed = min(batches.MOST, max(self.allowed, records) * 2)
 
 
+_FROZEN = select(t.freeze.c.reason).where(t.freeze.c.thawed_at.is_(None))
+
+
 def frozen(tx: Connection) -> str | None:
     """The reason of the freeze in force, or None."""
-    row = tx.execute(select(t.freeze.c.reason).where(t.freeze.c.thawed_at.is_(None))).first()
+    row = tx.execute(_FROZEN).first()
     return row.reason if row else None
 
 
@@ -76,31 +80,41 @@ def second_look(
     verdicts = dict(
         zip(present, survey.judge(tx, list(present.values())), strict=True) if present else ()
     )
-    return [
-        [
-            _fate(batch, item, present.get(item.key), verdicts.get(item.key), strict)
-            for item in batch.items
-        ]
-        for batch in group
-    ]
+    return [_fates(batch, present, verdicts, strict) for batch in group]
 
 
-def _fate(
-    batch: Batch, item: Item, record: Record | None, verdict: Verdict | None, strict: bool
-) -> Fate:
-    if record is None or verdict is None:
-        return Fate(item, None, Result.ALREADY_ABSENT)
-    if verdict.action is Action.HELD:
-        return Fate(item, verdict, "held")
+def _fates(
+    batch: Batch, present: Mapping[str, Record], verdicts: Mapping[str, Verdict], strict: bool
+) -> list[Fate]:
     how = batch.how
-    same = (verdict.action, verdict.policy, verdict.mask) == (how.action, how.policy, how.mask)
-    if not same or (strict and record.ref.version != item.version):
-        return Fate(item, verdict, Result.CHANGED)
-    if record.ref.version != item.version:
-        # Decided anew on what the record is now: that version is the act's precondition.
-        trace = record.ref.trace or item.trace
-        item = item._replace(version=record.ref.version, trace=trace)
-    return Fate(item, verdict, "")
+    wanted = (how.action, how.policy, how.mask)
+    fates: list[Fate] = []
+    agreed: Verdict | None = None
+    for item in batch.items:
+        key = item.key
+        verdict = verdicts.get(key)
+        if verdict is None:
+            fates.append(Fate(item, None, Result.ALREADY_ABSENT))
+            continue
+        # Records with the same facts share one verdict: what was compared once holds for it.
+        if verdict is not agreed:
+            if verdict.action is Action.HELD:
+                fates.append(Fate(item, verdict, "held"))
+                continue
+            if (verdict.action, verdict.policy, verdict.mask) != wanted:
+                fates.append(Fate(item, verdict, Result.CHANGED))
+                continue
+            agreed = verdict
+        ref = present[key].ref
+        if ref.version == item.version:
+            fates.append(Fate(item, verdict, ""))
+        elif strict:
+            fates.append(Fate(item, verdict, Result.CHANGED))
+        else:
+            # Decided anew on what the record is now: that version is the act's precondition.
+            anew = item._replace(version=ref.version, trace=ref.trace or item.trace)
+            fates.append(Fate(anew, verdict, ""))
+    return fates
 
 
 class Applier:
@@ -158,17 +172,24 @@ class Applier:
                 go = tuple(f.item for f in fates if not f.outcome)
                 if left:
                     evidence.done(ctx, tx, claim, batch, system, at, left)
-                    for _, outcome, _ in left:
-                        self.count(outcome, 1)
-                state = State.INTENDED if go else State.DROPPED
-                ready = replace(batch, items=go, state=state)
-                batches.save(tx, ready, at)
+                    self._count_all(outcome for _, outcome, _ in left)
+                if go == batch.items:
+                    ready = replace(batch, state=State.INTENDED)
+                    batches.mark(tx, ready, State.INTENDED, at)
+                else:
+                    state = State.INTENDED if go else State.DROPPED
+                    ready = replace(batch, items=go, state=state)
+                    batches.save(tx, ready, at)
                 if go:
                     records = [present[item.key] for item in go]
                     self._before_disposal(tx, ready, records)
                     evidence.intended(ctx, tx, claim, ready, system, at)
                     intended.append(ready)
         return intended
+
+    def _count_all(self, outcomes: Iterable[str]) -> None:
+        for outcome, number in Counter(outcomes).items():
+            self.count(outcome, number)
 
     def _before_disposal(self, tx: Connection, batch: Batch, records: Sequence[Record]) -> None:
         """What must survive the record: its end date for linked mail, and its suppression."""
@@ -285,18 +306,13 @@ class Applier:
         self, tx: Connection, batch: Batch, results: Sequence[tuple[str, str]]
     ) -> None:
         ctx, at = self.ctx, self.ctx.clock.now()
+        final = [(i, result, code) for i, (result, code) in zip(batch.items, results, strict=True)]
         again: list[Item] = []
-        final: list[tuple[Item, str, str]] = []
-        for item, (result, code) in zip(batch.items, results, strict=True):
-            retry = result == Result.FAILED_TEMPORARY
-            if retry and batch.attempts + 1 < MOST_ATTEMPTS:
-                again.append(item)
-            else:
-                self.count(result, 1)
-            final.append((item, result, code))
-        batches.save(
-            tx, replace(batch, state=State.ACTED, results=tuple(r for _, r, _ in final)), at
-        )
+        if batch.attempts + 1 < MOST_ATTEMPTS:
+            again = [item for item, result, _ in final if result == Result.FAILED_TEMPORARY]
+        answers = tuple([result for _, result, _ in final])
+        self._count_all(a for a in answers if not again or a != Result.FAILED_TEMPORARY)
+        batches.save(tx, replace(batch, state=State.ACTED, results=answers), at)
         evidence.done(ctx, tx, self.claim, batch, self.survey.system, at, final)
         if again:
             number = batches.next_number(tx, batch.run_id)

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from retention.connectors.base import Ref, Scalar
 from retention.decide.model import Action, Verdict
@@ -47,8 +48,13 @@ class Item(NamedTuple):
 
     @property
     def ref(self) -> Ref:
-        return Ref(self.container, self.key, self.version, self.trace)
+        return _ref(self[:4])
 
+
+# What a NamedTuple's own constructor does, without its detour through Python: these are made for
+# every record, several times a run.
+_item = partial(tuple.__new__, Item)
+_ref = partial(tuple.__new__, Ref)
 
 Way = tuple[str, str, str | None, str | None, tuple[str, ...]]
 """Action, policy, mask as JSON, folder to hand over to, kinds of suppression entries."""
@@ -89,7 +95,7 @@ class How:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One row of the spool, decoded. `results` and `levels` are parallel to `items`."""
+    """One row of the spool, decoded. `results` is parallel to `items`."""
 
     run_id: int
     no: int
@@ -101,8 +107,10 @@ class Batch:
     span: tuple[str | None, str | None, str | None, str | None] = (None, None, None, None)
     """First and last earliest, first and last due: ISO dates."""
     results: tuple[str, ...] = ()
-    levels: tuple[str, ...] = ()
     attempts: int = 0
+    packed: tuple[tuple[Item, ...], bytes] | None = field(default=None, compare=False, repr=False)
+    """Items as they were read from the row, and their text there: good as long as they are the
+    batch's own."""
 
 
 @dataclass(slots=True)
@@ -146,22 +154,32 @@ def _ends(days: set[date | None]) -> tuple[str | None, str | None]:
     return (min(known).isoformat(), max(known).isoformat()) if known else (None, None)
 
 
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
+_ITEMS = b',"items":['
+"""Where the items begin in a row: last, so that their text can be taken over as it is. No text
+inside the JSON looks like this, as its quotation marks are escaped, and no other list has the
+name."""
+
+
 def _encode(batch: Batch) -> bytes:
-    how = batch.how
-    return json.dumps(
+    how, results = batch.how, batch.results
+    head = _dumps(
         {
-            "items": batch.items,
             "digest": how.digest,
             "mask": how.mask,
             "hand_over_to": how.hand_over_to,
             "suppress": how.suppress,
             "because": batch.because,
             "span": batch.span,
-            "results": batch.results,
-            "levels": batch.levels,
-        },
-        separators=(",", ":"),
-    ).encode()
+            # Nearly always all the same: then it is said once.
+            "results": results[0] if len(set(results)) == 1 else results,
+        }
+    )
+    if batch.packed is not None and batch.packed[0] is batch.items:
+        items = batch.packed[1]
+    else:
+        items = _dumps(batch.items)[1:-1].encode()
+    return b"".join((head[:-1].encode(), _ITEMS, items, b"]}"))
 
 
 def _row(batch: Batch) -> dict[str, Any]:
@@ -180,6 +198,9 @@ def _row(batch: Batch) -> dict[str, Any]:
 
 def _decode(row: Row[Any]) -> Batch:
     data = json.loads(row.records)
+    items = tuple(map(_item, data["items"]))
+    results = data["results"]
+    packed = row.records[row.records.index(_ITEMS) + len(_ITEMS) : -2]
     return Batch(
         run_id=row.run_id,
         no=row.no,
@@ -192,13 +213,13 @@ def _decode(row: Row[Any]) -> Batch:
             data["hand_over_to"],
             tuple(data["suppress"]),
         ),
-        items=tuple(Item(*item) for item in data["items"]),
+        items=items,
         state=State(row.state),
         because=tuple(data["because"]),
         span=tuple(data["span"]),
-        results=tuple(data["results"]),
-        levels=tuple(data["levels"]),
+        results=(results,) * len(items) if isinstance(results, str) else tuple(results),
         attempts=row.attempts,
+        packed=(items, packed),
     )
 
 
@@ -216,42 +237,65 @@ def add(tx: Connection, batches: Iterable[Batch]) -> None:
         tx.execute(insert(t.batch), rows)
 
 
+_TAKE = (
+    select(t.batch)
+    .where(t.batch.c.run_id == bindparam("of_run"), t.batch.c.state == bindparam("in_state"))
+    .order_by(t.batch.c.location, t.batch.c.no)
+    .limit(bindparam("most"))
+)
+_TAKE_ELSEWHERE = _TAKE.where(t.batch.c.location.not_in(bindparam("skip", expanding=True)))
+_THIS = (t.batch.c.run_id == bindparam("of_run"), t.batch.c.no == bindparam("of_no"))
+_ENTERED = {
+    State.INTENDED: "intended_at",
+    State.ACTED: "acted_at",
+    State.VERIFIED: "verified_at",
+}
+"""State → column of the moment at which a batch entered it."""
+_MARK = {
+    state: update(t.batch)
+    .where(*_THIS)
+    .values({"state": str(state), **({column: bindparam("at")} if column else {})})
+    for state in State
+    for column in (_ENTERED.get(state),)
+}
+_SAVE = {
+    state: mark.values(
+        size=bindparam("new_size"), records=bindparam("new_records"), attempts=bindparam("tries")
+    )
+    for state, mark in _MARK.items()
+}
+
+
 def take(
     tx: Connection, run_id: int, state: State, limit: int, skip: Iterable[str] = ()
 ) -> list[Batch]:
     """The next batches in this state, in order, by location; none of the locations in `skip`."""
-    rows = tx.execute(
-        select(t.batch)
-        .where(
-            t.batch.c.run_id == run_id,
-            t.batch.c.state == str(state),
-            t.batch.c.location.not_in(sorted(skip)),
-        )
-        .order_by(t.batch.c.location, t.batch.c.no)
-        .limit(limit)
-    )
+    given = {"of_run": run_id, "in_state": str(state), "most": limit}
+    left_out = sorted(skip)
+    if left_out:
+        rows = tx.execute(_TAKE_ELSEWHERE, {**given, "skip": left_out})
+    else:
+        rows = tx.execute(_TAKE, given)
     return [_decode(row) for row in rows]
 
 
+def mark(tx: Connection, batch: Batch, state: State, at: datetime) -> None:
+    """Write only that a batch entered a state, and when: the rest is as it was read."""
+    tx.execute(_MARK[state], {"of_run": batch.run_id, "of_no": batch.no, "at": stamp(at)})
+
+
 def save(tx: Connection, batch: Batch, at: datetime) -> None:
-    """Write a batch's new state, with the moment it entered it."""
-    moment = {
-        State.INTENDED: {"intended_at": stamp(at)},
-        State.ACTED: {"acted_at": stamp(at)},
-        State.VERIFIED: {"verified_at": stamp(at)},
-    }.get(batch.state, {})
-    row = _row(batch)
-    tx.execute(
-        update(t.batch)
-        .where(t.batch.c.run_id == batch.run_id, t.batch.c.no == batch.no)
-        .values(
-            state=row["state"],
-            size=row["size"],
-            records=row["records"],
-            attempts=row["attempts"],
-            **moment,
-        )
-    )
+    """Write a batch's new state, records and results, with the moment it entered the state."""
+    given: dict[str, Any] = {
+        "of_run": batch.run_id,
+        "of_no": batch.no,
+        "new_size": len(batch.items),
+        "new_records": _encode(batch),
+        "tries": batch.attempts,
+    }
+    if batch.state in _ENTERED:
+        given["at"] = stamp(at)
+    tx.execute(_SAVE[batch.state], given)
 
 
 def split(batch: Batch, keep: int, number: int) -> tuple[Batch, Batch]:
@@ -264,11 +308,7 @@ def split(batch: Batch, keep: int, number: int) -> tuple[Batch, Batch]:
 
 def drop(tx: Connection, batch: Batch) -> None:
     """Give up a planned batch: nothing of it was done."""
-    tx.execute(
-        update(t.batch)
-        .where(t.batch.c.run_id == batch.run_id, t.batch.c.no == batch.no)
-        .values(state=str(State.DROPPED))
-    )
+    tx.execute(_MARK[State.DROPPED], {"of_run": batch.run_id, "of_no": batch.no})
 
 
 def blank(tx: Connection, run_id: int) -> None:

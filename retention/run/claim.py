@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from retention.errors import FenceLost
 from retention.ledger import tables as t
@@ -37,6 +37,14 @@ FINAL = frozenset({RunState.DONE, RunState.PARTIAL, RunState.STOPPED, RunState.F
 WORKABLE = (RunState.PENDING, RunState.DISCOVERING, RunState.APPLYING, RunState.VERIFYING)
 
 
+# Built once: it opens every transaction of a run.
+_RENEW = (
+    update(t.run)
+    .where(t.run.c.id == bindparam("held_run"), t.run.c.token == bindparam("held_token"))
+    .values(lease_until=bindparam("until"))
+)
+
+
 @dataclass(slots=True)
 class Claim:
     """A run that this process holds, and the token that proves it."""
@@ -60,9 +68,8 @@ class Claim:
         """
         until = ctx.clock.now() + ctx.pace.lease
         done = tx.execute(
-            update(t.run)
-            .where(t.run.c.id == self.run_id, t.run.c.token == self.token)
-            .values(lease_until=stamp(until), **values)
+            _RENEW.values(**values) if values else _RENEW,
+            {"held_run": self.run_id, "held_token": self.token, "until": stamp(until)},
         )
         if done.rowcount != 1:
             raise FenceLost("another process took over this run", place=self.policy)

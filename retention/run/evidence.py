@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from retention.audit.entries import Entry
+from retention.connectors.base import Level
 from retention.ledger import tables as t
 from retention.ledger.store import stamp
 from retention.run.batches import Batch, Item
@@ -18,6 +19,18 @@ from retention.run.context import Context
 
 FINDING = "finding:"
 """Prefix of a count that says how many records had a finding."""
+
+OUTCOMES = {
+    Level.GONE: "verified",
+    Level.CLEAN: "verified",
+    Level.ATTESTED: "verified",
+    Level.BIN: "pending_vendor",
+    Level.VENDOR: "pending_vendor",
+    Level.PRESENT: "still_there",
+    Level.MARKED: "still_there",
+    Level.UNKNOWN: "unknown",
+}
+"""What a look proves, in the words of the log and of a run's counts."""
 
 
 def _common(claim: Claim, batch: Batch, system: str) -> dict[str, Any]:
@@ -92,15 +105,11 @@ def verified(
     ctx: Context,
     tx: Connection,
     claim: Claim,
-    batch: Batch,
     system: str,
     at: datetime,
-    proofs: Iterable[tuple[Item, str, str, str]],
+    looked: Iterable[tuple[Batch, Mapping[tuple[Level, str], list[str]]]],
 ) -> None:
-    """After the look: one entry for each level found. (item, outcome, level, route)."""
-    groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for item, outcome, level, route in proofs:
-        groups[outcome, level, route].append(item.pseudonym)
+    """After the look: an entry for each batch and level. (level, route) → pseudonyms."""
     ctx.log.append_many(
         tx,
         at,
@@ -111,13 +120,14 @@ def verified(
                 None,
                 {
                     **_common(claim, batch, system),
-                    "outcome": outcome,
-                    "proof": level,
+                    "outcome": OUTCOMES[level],
+                    "proof": str(level),
                     "because": [f"looked again: {route}"],
                     "records": records,
                 },
             )
-            for (outcome, level, route), records in sorted(groups.items())
+            for batch, found in looked
+            for (level, route), records in sorted(found.items())
         ],
     )
 

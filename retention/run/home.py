@@ -168,6 +168,7 @@ class Home:
             bundle,
             broken=self.examined.broken,
             unreadable=self.examined.unreadable,
+            unchecked=self.examined.loaded.bundle is None,
             commit=git_commit(self.ctx.folder),
         )
 

@@ -52,7 +52,8 @@ class InForce:
 
     `broken`: policies that have errors, with the first error's text; they dispose of nothing.
     `unreadable`: some file could not be read, so a policy that is missing may only be hidden:
-    it is broken, not removed.
+    it is broken, not removed. `unchecked`: some file does not load, so nothing could be checked
+    as a whole: what was approved goes on, nothing new takes effect.
     """
 
     bundle: Bundle
@@ -60,6 +61,7 @@ class InForce:
     approved: Mapping[str, Approved]
     broken: Mapping[str, str] = field(default_factory=dict)
     unreadable: bool = False
+    unchecked: bool = False
 
     def standing(self, name: str) -> Standing:
         """Raises UsageError for a name that is neither in the files nor in the ledger."""
@@ -158,6 +160,7 @@ def register(
     *,
     broken: Mapping[str, str],
     unreadable: bool = False,
+    unchecked: bool = False,
     commit: str | None = None,
 ) -> InForce:
     """Write down what the files say now, and enforce at once whatever only protects.
@@ -190,7 +193,8 @@ def register(
             before = approved.get(name)
             if before is not None and before.digest == d:
                 continue
-            if reason := _needs_nobody(bundle, name, before):
+            reason = "" if unchecked else _needs_nobody(bundle, name, before)
+            if reason:
                 _enforce(tx, name, d, f"system: {reason}", stamp(now))
                 ctx.log.append(
                     tx,
@@ -215,7 +219,7 @@ def register(
                     commit=commit,
                 )
         approved = read_approved(tx)
-    return InForce(bundle, digests, approved, dict(broken), unreadable)
+    return InForce(bundle, digests, approved, dict(broken), unreadable, unchecked)
 
 
 def approve(ctx: Context, in_force: InForce, name: str, *, by: str) -> str:
@@ -226,6 +230,12 @@ def approve(ctx: Context, in_force: InForce, name: str, *, by: str) -> str:
             f"the policy `{name}` has errors and cannot be approved",
             hint="retention validate shows them",
             code="policy-broken",
+        )
+    if in_force.unchecked:
+        raise UsageError(
+            "nothing can be approved while a policy file does not load",
+            hint="retention validate shows what is wrong",
+            code="policies-unchecked",
         )
     with ctx.ledger.write() as tx:
         now = ctx.clock.now()

@@ -16,16 +16,6 @@ from retention.run.survey import Survey
 CHUNK = 10
 """Batches looked at in one call: a look that walks through folders is paid once for all."""
 
-OUTCOMES = {
-    Level.GONE: "verified",
-    Level.CLEAN: "verified",
-    Level.ATTESTED: "verified",
-    Level.BIN: "pending_vendor",
-    Level.VENDOR: "pending_vendor",
-    Level.PRESENT: "still_there",
-    Level.MARKED: "still_there",
-    Level.UNKNOWN: "unknown",
-}
 _GONE_RESULTS = {Result.DISPOSED, Result.ALREADY_ABSENT}
 
 
@@ -57,17 +47,18 @@ def record(
     with ctx.ledger.write() as tx:
         claim.fence(ctx, tx)
         at = ctx.clock.now()
+        looked = []
         for batch in group:
-            found = [
-                (item, OUTCOMES[proof.level], str(proof.level), proof.how)
-                for item in _gone(batch)
-                for proof in (proofs.get(item.key) or Proof(item.key, Level.UNKNOWN, "no answer"),)
-            ]
-            for _, outcome, _, _ in found:
-                count(outcome, 1)
-            levels = tuple(level for _, _, level, _ in found)
-            batches.save(tx, replace(batch, state=State.VERIFIED, levels=levels), at)
-            evidence.verified(ctx, tx, claim, batch, system, at, found)
+            found: dict[tuple[Level, str], list[str]] = {}
+            for item in _gone(batch):
+                proof = proofs.get(item.key)
+                seen = (proof.level, proof.how) if proof else (Level.UNKNOWN, "no answer")
+                found.setdefault(seen, []).append(item.pseudonym)
+            for (level, _), records in found.items():
+                count(evidence.OUTCOMES[level], len(records))
+            batches.mark(tx, batch, State.VERIFIED, at)
+            looked.append((batch, found))
+        evidence.verified(ctx, tx, claim, system, at, looked)
 
 
 def _gone(batch: Batch) -> list[Item]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from retention.decide.model import Hold, SubjectState
 from retention.ledger import tables as t
@@ -17,18 +17,23 @@ OBJECTED = "objection"
 _CHUNK = 500
 
 
+# Built once: these are asked before every batch.
+_HOLDS = (
+    select(t.hold)
+    .where(
+        or_(
+            t.hold.c.released_at.is_(None),
+            and_(t.hold.c.grace_until.is_not(None), t.hold.c.grace_until > bindparam("at")),
+        )
+    )
+    .order_by(t.hold.c.id)
+)
+_ANY_EVENT = select(t.event.c.id).limit(1)
+
+
 def active_holds(tx: Connection, now: datetime) -> tuple[Hold, ...]:
     """Every hold that is in force at `now`: not released, or released with grace left."""
-    rows = tx.execute(
-        select(t.hold)
-        .where(
-            or_(
-                t.hold.c.released_at.is_(None),
-                and_(t.hold.c.grace_until.is_not(None), t.hold.c.grace_until > stamp(now)),
-            )
-        )
-        .order_by(t.hold.c.id)
-    )
+    rows = tx.execute(_HOLDS, {"at": stamp(now)})
     return tuple(
         Hold(
             id=row.id,
@@ -98,4 +103,4 @@ def any_ended(tx: Connection, scopes: Iterable[str]) -> bool:
 
 def any_events(tx: Connection) -> bool:
     """Whether anybody has an event at all; most one-person firms have none."""
-    return tx.execute(select(t.event.c.id).limit(1)).first() is not None
+    return tx.execute(_ANY_EVENT).first() is not None
