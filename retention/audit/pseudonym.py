@@ -17,13 +17,13 @@ class Pseudonymiser:
     with the key and a record's native key anybody can find that record's entries.
     """
 
-    __slots__ = ("_key", "_prefix")
+    __slots__ = ("_begun",)
 
     def __init__(self, key: bytes, system: str, location: str) -> None:
         if "\0" in system or "\0" in location:
             raise ValueError("names of systems and locations hold no NUL")
-        self._key = key
-        self._prefix = f"{system}\0{location}\0".encode()
+        # What is the same for every record of a location is hashed once, and copied.
+        self._begun = hmac.new(key, f"{system}\0{location}\0".encode(), "sha256")
 
     def __repr__(self) -> str:
         return "Pseudonymiser()"
@@ -31,9 +31,9 @@ class Pseudonymiser:
     def of(self, native_key: str) -> str:
         """The pseudonym of one record: 22 characters of A–Z, a–z, 0–9, `-` and `_`."""
         # Keys made from undecodable file names hold lone surrogates; every key must have a name.
-        message = self._prefix + native_key.encode("utf-8", "surrogatepass")
-        digest = hmac.digest(self._key, message, "sha256")
-        return urlsafe_b64encode(digest[:16])[:PSEUDONYM_LENGTH].decode("ascii")
+        hashed = self._begun.copy()
+        hashed.update(native_key.encode("utf-8", "surrogatepass"))
+        return urlsafe_b64encode(hashed.digest()[:16])[:PSEUDONYM_LENGTH].decode("ascii")
 
     def of_each(self, native_keys: Iterable[str]) -> list[str]:
         """`of` for each, in order."""

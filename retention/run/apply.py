@@ -189,7 +189,7 @@ class Applier:
 
     def _count_all(self, outcomes: Iterable[str]) -> None:
         for outcome, number in Counter(outcomes).items():
-            self.count(outcome, number)
+            self.count(str(outcome), number)
 
     def _before_disposal(self, tx: Connection, batch: Batch, records: Sequence[Record]) -> None:
         """What must survive the record: its end date for linked mail, and its suppression."""
@@ -332,7 +332,7 @@ class Applier:
 
 
 def _said(outcome: Outcome) -> tuple[str, str]:
-    return str(outcome.result), outcome.code
+    return outcome.result, outcome.code
 
 
 def next_group(

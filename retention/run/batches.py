@@ -9,7 +9,7 @@ emptied when the run closes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
@@ -53,7 +53,7 @@ class Item(NamedTuple):
 
 # What a NamedTuple's own constructor does, without its detour through Python: these are made for
 # every record, several times a run.
-_item = partial(tuple.__new__, Item)
+item = partial(tuple.__new__, Item)
 _ref = partial(tuple.__new__, Ref)
 
 Way = tuple[str, str, str | None, str | None, tuple[str, ...]]
@@ -123,8 +123,9 @@ class Gathering:
     earliest: set[date | None] = field(default_factory=set)
     due: set[date | None] = field(default_factory=set)
 
-    def add(self, item: Item, verdict: Verdict) -> None:
-        self.items.append(item)
+    def add(self, items: Sequence[Item], verdict: Verdict) -> None:
+        """Records that share this verdict."""
+        self.items += items
         self.earliest.add(verdict.earliest)
         self.due.add(verdict.due)
         if not self.because:
@@ -198,7 +199,7 @@ def _row(batch: Batch) -> dict[str, Any]:
 
 def _decode(row: Row[Any]) -> Batch:
     data = json.loads(row.records)
-    items = tuple(map(_item, data["items"]))
+    items = tuple(map(item, data["items"]))
     results = data["results"]
     packed = row.records[row.records.index(_ITEMS) + len(_ITEMS) : -2]
     return Batch(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -18,7 +18,7 @@ from retention.connectors.base import Record, Ref
 from retention.decide.model import DISPOSALS, Action, Verdict
 from retention.ledger import tables as t
 from retention.run import batches
-from retention.run.batches import Gathering, How, Item, Way, way
+from retention.run.batches import Gathering, How, Way, item, way
 from retention.run.claim import Claim
 from retention.run.context import Context
 from retention.run.evidence import FINDING
@@ -63,33 +63,43 @@ def _sort(
     found: Found,
     pseudonym: Callable[[str], str],
 ) -> None:
-    totals = found.totals
+    # Records with the same facts share one verdict: each is sorted once, with all of its records.
+    shared: dict[int, tuple[Verdict, list[Record]]] = {}
     for record, verdict in zip(page.records, page.verdicts, strict=True):
+        mine = shared.get(id(verdict))
+        if mine is None:
+            shared[id(verdict)] = mine = (verdict, [])
+        mine[1].append(record)
+    totals = found.totals
+    for verdict, records in shared.values():
         action = verdict.action
         if action in DISPOSALS and verdict.policy == policy:
             key = way(verdict)
             if key not in gathered:
                 gathered[key] = Gathering(How.of(verdict))
-            ref = record.ref
-            gathered[key].add(Item(*ref, pseudonym(ref.key)), verdict)
-            totals["due"] += 1
+            gathered[key].add(
+                [item((*record.ref, pseudonym(record.ref.key))) for record in records], verdict
+            )
+            totals["due"] += len(records)
         else:
-            _count_others(record, verdict, found)
-        totals["overdue"] += verdict.overdue_days > 0 and action is not Action.HELD
+            _count_others(records, verdict, found)
+        if verdict.overdue_days > 0 and action is not Action.HELD:
+            totals["overdue"] += len(records)
         totals["oldest_overdue_days"] = max(totals["oldest_overdue_days"], verdict.overdue_days)
 
 
-def _count_others(record: Record, verdict: Verdict, found: Found) -> None:
-    action = verdict.action
+def _count_others(records: Sequence[Record], verdict: Verdict, found: Found) -> None:
+    action, number = verdict.action, len(records)
     if action in DISPOSALS:
         # Another policy's run disposes of this one, under that policy's limits and approval.
-        found.totals["other_policy"] += 1
+        found.totals["other_policy"] += number
         return
-    found.totals[str(action)] += 1
+    found.totals[str(action)] += number
     for finding in verdict.findings:
-        found.totals[FINDING + finding.partition(":")[0]] += 1
+        found.totals[FINDING + finding.partition(":")[0]] += number
     if action is Action.KEEP and len(found.controls) < CONTROLS:
-        found.controls.append(record.ref)
+        missing = CONTROLS - len(found.controls)
+        found.controls += [record.ref for record in records[:missing]]
 
 
 def _begin(ctx: Context, claim: Claim, survey: Survey) -> Found:

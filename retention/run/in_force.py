@@ -7,7 +7,7 @@ and a rule that vanished from the files is enforced until its removal is approve
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -24,6 +24,7 @@ from retention.policy.model import Approval, Bundle, Policy
 from retention.run.context import Context
 
 REMOVED = "removed"
+MOST_NAMED = 200
 
 
 class Standing(StrEnum):
@@ -291,10 +292,15 @@ def _loaded(ctx: Context, tx: Connection, digests: Mapping[str, str], commit: st
         actor="system",
         count=len(digests),
         commit=commit,
-        added=sorted(digests.keys() - before.keys()) or None,
-        changed=sorted(n for n in both if before[n] != digests[n]) or None,
-        removed=sorted(before.keys() - digests.keys()) or None,
+        added=_some(digests.keys() - before.keys()),
+        changed=_some({n for n in both if before[n] != digests[n]}),
+        removed=_some(before.keys() - digests.keys()),
     )
+
+
+def _some(names: Set[str]) -> list[str] | None:
+    """At most so many names as fit into one entry; the count beside them is whole."""
+    return sorted(names)[:MOST_NAMED] or None
 
 
 def remember(tx: Connection, key: str, value: str) -> bool:

@@ -159,20 +159,18 @@ class Survey:
         moment = self.moment()
         decide = self.decider.decide
         by_record = any(hold.record for hold in holds)
-        verdicts = []
-        for record in records:
-            ref = record.ref
-            verdict = decide(
+        return [
+            decide(
                 ref.container,
-                record.dates,
-                record.fields,
-                state(record),
+                dates,
+                fields,
+                NOBODY if state is None else state(ref.key),
                 holds,
                 self._held_name(ref.container, ref.key, holds) if by_record else "",
                 moment,
             )
-            verdicts.append(verdict)
-        return verdicts
+            for ref, dates, fields in records
+        ]
 
     def _held_name(self, container: str, key: str, holds: Sequence[Hold]) -> str:
         """The name under which a hold on this single record was set, through any location."""
@@ -186,12 +184,12 @@ class Survey:
 
     def _states(
         self, tx: Connection, records: Sequence[Record], holds: Sequence[Hold]
-    ) -> Callable[[Record], SubjectState]:
-        """What is known of each record's people; nothing is looked up where nothing can matter."""
+    ) -> Callable[[str], SubjectState] | None:
+        """What is known of each record's people, by key. None: nothing that could matter."""
         decider = self.decider
         events = any_events(tx)
         if not (events or decider.links or any(hold.subject for hold in holds)):
-            return lambda _record: NOBODY
+            return None
         hashed = {r.ref.key: self.hashes(r) for r in records}
         known = (
             events_of(tx, {h for kinds in hashed.values() for hs in kinds.values() for h in hs})
@@ -199,8 +197,8 @@ class Survey:
             else Events({})
         )
 
-        def state(record: Record) -> SubjectState:
-            kinds = hashed[record.ref.key]
+        def state(key: str) -> SubjectState:
+            kinds = hashed[key]
             found = known.state(h for hs in kinds.values() for h in hs)
             if not decider.links:
                 return found

@@ -11,8 +11,11 @@ GONE = {"disposed", "already_absent"}
 
 
 def broken(world: World, *, due: set[str], kept: set[str]) -> list[str]:
-    """Every rule that this world breaks; empty when all hold. `due`, `kept`: keys in the table."""
-    left = set(world.data.table("rows"))
+    """Every rule that this world breaks; empty when all hold. `due`, `kept`: keys in the table.
+
+    A record is there while it has its e-mail address: anonymising takes that away.
+    """
+    left = {key for key, row in world.data.table("rows").items() if row["email"] is not None}
     found = [f"{key} was due and is still there" for key in sorted(due & left)]
     found += [f"{key} must be kept and is gone" for key in sorted(kept - left)]
     found += _double_acts(world)
@@ -21,8 +24,8 @@ def broken(world: World, *, due: set[str], kept: set[str]) -> list[str]:
 
 
 def _double_acts(world: World) -> list[str]:
-    erased = Counter(key for op, key in world.data.log if op == "erase")
-    return [f"{key} was disposed of {n} times" for key, n in erased.items() if n > 1]
+    acted = Counter(key for _, key in world.data.log)
+    return [f"{key} was disposed of {n} times" for key, n in acted.items() if n > 1]
 
 
 def _evidence(world: World) -> list[str]:
@@ -68,7 +71,7 @@ def _unproven(world: World, entries: list[dict[str, Any]]) -> list[str]:
     ]
     found += [
         f"{key} was disposed of and nobody looked again"
-        for op, key in world.data.log
-        if op == "erase" and name(key) not in looked
+        for _, key in world.data.log
+        if name(key) not in looked
     ]
     return found

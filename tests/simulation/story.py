@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,27 +18,63 @@ from tests.simulation.invariants import broken
 from tests.simulation.world import START, World
 
 FIRE_AFTER = timedelta(days=1)
+SMALL = (5, 6)
+"""Rows enough for two batches: for searches that try every single step."""
 
 
-def bundle(store: str, *, minimum: str | None = None) -> Bundle:
-    """A shop whose orders go after a month, at three every night."""
-    policies: dict[str, Any] = {
-        "orders-go": {
-            "applies_to": "orders",
-            "starting_point": "placed",
-            "delete_at_latest": "1 month",
-            "then": "delete",
-            "schedule": "0 3 * * *",
-        },
-    }
-    if minimum:
-        policies["invoiced-stay"] = {
-            "applies_to": "orders",
-            "where": {"invoiced": [True]},
-            "starting_point": "placed",
-            "keep_at_least": minimum,
-            "then": "keep",
-        }
+@dataclass(frozen=True)
+class Promises:
+    """The policies of one world. A tier of its own for VIPs, a minimum for what was invoiced."""
+
+    months: int = 1
+    vip_months: int | None = None
+    minimum_days: int | None = 5 * 366
+    anonymise: bool = False
+
+    @classmethod
+    def chosen_by(cls, chance: random.Random) -> Promises:
+        return cls(
+            months=chance.choice((1, 2, 3)),
+            vip_months=chance.choice((None, 6)),
+            minimum_days=chance.choice((None, 200, 5 * 366)),
+            anonymise=chance.random() < 0.3,
+        )
+
+    def is_due(self, age: int, *, invoiced: bool, vip: bool) -> bool:
+        """Told without the program: ages here keep clear of every boundary by some days."""
+        months = self.vip_months if vip and self.vip_months else self.months
+        if invoiced and self.minimum_days and age <= self.minimum_days:
+            return False
+        return age > months * 31
+
+    def clear(self, age: int) -> bool:
+        """Whether an age is far enough from every end that the length of months cannot matter."""
+        ends = [self.months * 30, (self.vip_months or 0) * 30, self.minimum_days or 0]
+        return all(abs(age - end) > 6 for end in ends)
+
+    def policies(self) -> dict[str, Any]:
+        then: Any = {"anonymise": {"email": None}} if self.anonymise else "delete"
+        common = {"applies_to": "orders", "starting_point": "placed"}
+        acts = {**common, "then": then, "schedule": "0 3 * * *"}
+        out: dict[str, Any] = {"orders-go": {**acts, "delete_at_latest": f"{self.months} months"}}
+        if self.vip_months:
+            out["vip-orders-go"] = {
+                **acts,
+                "where": {"vip": [True]},
+                "delete_at_latest": f"{self.vip_months} months",
+            }
+        if self.minimum_days:
+            out["invoiced-stay"] = {
+                **common,
+                "where": {"invoiced": [True]},
+                "keep_at_least": f"{self.minimum_days} days",
+                "then": "keep",
+            }
+        return out
+
+
+def bundle(store: str, promises: Promises) -> Bundle:
+    """A shop whose orders go at three every night."""
     return Bundle.model_validate(
         {
             "organisation": {
@@ -61,7 +98,7 @@ def bundle(store: str, *, minimum: str | None = None) -> Bundle:
                     },
                 }
             },
-            "policies": policies,
+            "policies": promises.policies(),
         }
     )
 
@@ -72,9 +109,10 @@ class Story:
     def __init__(self, folder: Path, seed: int, *, rows: tuple[int, int] = (7, 14)) -> None:
         self.random = random.Random(seed)
         self.rows = rows
+        self.promises = Promises() if rows == SMALL else Promises.chosen_by(self.random)
         self.name = f"sim-{folder.name}-{seed}"
         memory.forget(self.name)
-        self.world = World(folder, bundle(self.name, minimum="5 years"), self.name)
+        self.world = World(folder, bundle(self.name, self.promises), self.name)
         self.due: set[str] = set()
         self.kept: set[str] = set()
         self._fill()
@@ -85,16 +123,25 @@ class Story:
     def _fill(self) -> None:
         table = self.world.data.table("rows")
         for n in range(self.random.randint(*self.rows)):
-            old = self.random.random() < 0.65
+            age = self._age()
             invoiced = self.random.random() < 0.2
-            age = self.random.randint(40, 300) if old else self.random.randint(0, 20)
+            vip = self.random.random() < 0.3
             key = f"k{n:02d}"
             table[key] = {
                 "placed": date(2026, 3, 2) - timedelta(days=age),
                 "invoiced": invoiced,
+                "vip": vip,
                 "email": f"p{n % 5}@example.org",
             }
-            (self.due if old and not invoiced else self.kept).add(key)
+            due = self.promises.is_due(age, invoiced=invoiced, vip=vip)
+            (self.due if due else self.kept).add(key)
+
+    def _age(self) -> int:
+        while True:
+            old = self.random.random() < 0.65
+            age = self.random.randint(40, 300) if old else self.random.randint(0, 20)
+            if self.promises.clear(age):
+                return age
 
     def live_until_rest(self, lives: int = 6) -> None:
         """Processes start again until one lives to its end; the dead one's lease runs out."""
@@ -131,10 +178,6 @@ class Story:
 
     def verdict(self) -> list[str]:
         return broken(self.world, due=self.due, kept=self.kept)
-
-
-SMALL = (5, 6)
-"""Rows enough for two batches: for searches that try every single step."""
 
 
 def steps_of(folder: Path, seed: int, *, rows: tuple[int, int] = (7, 14)) -> int:
