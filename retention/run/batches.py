@@ -9,7 +9,7 @@ emptied when the run closes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
@@ -123,9 +123,8 @@ class Gathering:
     earliest: set[date | None] = field(default_factory=set)
     due: set[date | None] = field(default_factory=set)
 
-    def add(self, items: Sequence[Item], verdict: Verdict) -> None:
-        """Records that share this verdict."""
-        self.items += items
+    def note(self, verdict: Verdict) -> None:
+        """The dates and reasons of a verdict, once for all records that share it."""
         self.earliest.add(verdict.earliest)
         self.due.add(verdict.due)
         if not self.because:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from retention.connectors.base import Record, Ref
+from retention.connectors.base import Ref
 from retention.decide.model import DISPOSALS, Action, Verdict
 from retention.ledger import tables as t
 from retention.run import batches
-from retention.run.batches import Gathering, How, Way, item, way
+from retention.run.batches import Gathering, How, Item, Way, item, way
 from retention.run.claim import Claim
 from retention.run.context import Context
 from retention.run.evidence import FINDING
@@ -63,43 +63,60 @@ def _sort(
     found: Found,
     pseudonym: Callable[[str], str],
 ) -> None:
-    # Records with the same facts share one verdict: each is sorted once, with all of its records.
-    shared: dict[int, tuple[Verdict, list[Record]]] = {}
+    # Records with the same facts share one verdict, so most is done once for all of them.
+    shared: dict[int, Alike] = {}
     for record, verdict in zip(page.records, page.verdicts, strict=True):
-        mine = shared.get(id(verdict))
-        if mine is None:
-            shared[id(verdict)] = mine = (verdict, [])
-        mine[1].append(record)
-    totals = found.totals
-    for verdict, records in shared.values():
-        action = verdict.action
-        if action in DISPOSALS and verdict.policy == policy:
-            key = way(verdict)
-            if key not in gathered:
-                gathered[key] = Gathering(How.of(verdict))
-            gathered[key].add(
-                [item((*record.ref, pseudonym(record.ref.key))) for record in records], verdict
-            )
-            totals["due"] += len(records)
-        else:
-            _count_others(records, verdict, found)
-        if verdict.overdue_days > 0 and action is not Action.HELD:
-            totals["overdue"] += len(records)
-        totals["oldest_overdue_days"] = max(totals["oldest_overdue_days"], verdict.overdue_days)
+        ref = record.ref
+        alike = shared.get(id(verdict))
+        if alike is None:
+            alike = shared[id(verdict)] = Alike(verdict, _items_for(verdict, policy, gathered))
+        alike.number += 1
+        if alike.items is not None:
+            alike.items.append(item((*ref, pseudonym(ref.key))))
+        elif len(alike.some) < CONTROLS:
+            alike.some.append(ref)
+    for alike in shared.values():
+        _count(alike, found)
 
 
-def _count_others(records: Sequence[Record], verdict: Verdict, found: Found) -> None:
-    action, number = verdict.action, len(records)
-    if action in DISPOSALS:
-        # Another policy's run disposes of this one, under that policy's limits and approval.
-        found.totals["other_policy"] += number
-        return
-    found.totals[str(action)] += number
-    for finding in verdict.findings:
-        found.totals[FINDING + finding.partition(":")[0]] += number
-    if action is Action.KEEP and len(found.controls) < CONTROLS:
-        missing = CONTROLS - len(found.controls)
-        found.controls += [record.ref for record in records[:missing]]
+@dataclass(slots=True)
+class Alike:
+    """Records of one page with the same verdict."""
+
+    verdict: Verdict
+    items: list[Item] | None
+    """Where they are gathered; None: this run does not act upon them."""
+    number: int = 0
+    some: list[Ref] = field(default_factory=list)
+
+
+def _items_for(verdict: Verdict, policy: str, gathered: dict[Way, Gathering]) -> list[Item] | None:
+    if verdict.action not in DISPOSALS or verdict.policy != policy:
+        return None
+    key = way(verdict)
+    if key not in gathered:
+        gathered[key] = Gathering(How.of(verdict))
+    gathered[key].note(verdict)
+    return gathered[key].items
+
+
+def _count(alike: Alike, found: Found) -> None:
+    verdict, number, totals = alike.verdict, alike.number, found.totals
+    action = verdict.action
+    if verdict.overdue_days > 0 and action is not Action.HELD:
+        totals["overdue"] += number
+    totals["oldest_overdue_days"] = max(totals["oldest_overdue_days"], verdict.overdue_days)
+    if alike.items is not None:
+        totals["due"] += number
+    elif action in DISPOSALS:
+        # Another policy's run disposes of these, under that policy's limits and approval.
+        totals["other_policy"] += number
+    else:
+        totals[str(action)] += number
+        for finding in verdict.findings:
+            totals[FINDING + finding.partition(":")[0]] += number
+        if action is Action.KEEP:
+            found.controls += alike.some[: CONTROLS - len(found.controls)]
 
 
 def _begin(ctx: Context, claim: Claim, survey: Survey) -> Found:

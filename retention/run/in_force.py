@@ -7,7 +7,8 @@ and a rule that vanished from the files is enforced until its removal is approve
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -298,7 +299,7 @@ def _loaded(ctx: Context, tx: Connection, digests: Mapping[str, str], commit: st
     )
 
 
-def _some(names: Set[str]) -> list[str] | None:
+def _some(names: AbstractSet[str]) -> list[str] | None:
     """At most so many names as fit into one entry; the count beside them is whole."""
     return sorted(names)[:MOST_NAMED] or None
 
