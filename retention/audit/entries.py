@@ -217,7 +217,7 @@ def grammar(name: str) -> re.Pattern[bytes] | None:
         if key in required:
             pattern += pair + (b"" if key == required[-1] else b",")
         else:
-            pattern += b"(?:" + (b"," + pair if key > required[-1] else pair + b",") + b")?+"
+            pattern += b"(?:" + (b"," + pair if key > required[-1] else pair + b",") + b")?"
     return re.compile(rb"\{" + pattern + rb"\}")
 
 

@@ -13,8 +13,8 @@ _PLAIN = rb'[^"\\\x00-\x1f@]'
 _ESCAPED = rb'\\(?:["\\bfnrt]|u00(?:0[0-7be-f]|1[0-9a-f]))'
 # The one "@" that no address has: a rule at the digest of its policy.
 _AT_DIGEST = rb"@(?:sha256:)?[0-9a-f]{8,64}(?!\.?[0-9A-Za-z_-])"
-_TEXT = rb'"' + _PLAIN + rb"*+(?:(?:" + _ESCAPED + rb"|" + _AT_DIGEST + rb")" + _PLAIN + rb'*+)*+"'
-_FREE = rb'"(?:[^"\\\x00-\x1f]|' + _ESCAPED + rb')*+"'
+_TEXT = rb'"' + _PLAIN + rb"*(?:(?:" + _ESCAPED + rb"|" + _AT_DIGEST + rb")" + _PLAIN + rb'*)*"'
+_FREE = rb'"(?:[^"\\\x00-\x1f]|' + _ESCAPED + rb')*"'
 _INTEGER = rb"(?:0|[1-9][0-9]{0,14})"
 _TIME = rb'"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"'
 _PSEUDONYM = rb'"[A-Za-z0-9_-]{22}"'
@@ -25,7 +25,7 @@ MAX_RECORDS = 500
 
 
 def _several(one: bytes, most: int) -> bytes:
-    return rb"\[" + one + rb"(?:," + one + rb"){0,%d}+\]" % (most - 1)
+    return rb"\[" + one + rb"(?:," + one + rb"){0,%d}\]" % (most - 1)
 
 
 @unique
@@ -42,7 +42,7 @@ class Kind(Enum):
     TOKEN = _TOKEN
     TOKENS = _several(_TOKEN, MAX_RECORDS)
     COUNTS = (
-        rb"\{(?:" + _WORD + rb":" + _INTEGER + rb"(?:," + _WORD + rb":" + _INTEGER + rb")*+)?\}"
+        rb"\{(?:" + _WORD + rb":" + _INTEGER + rb"(?:," + _WORD + rb":" + _INTEGER + rb")*)?\}"
     )
     VERSION = rb"1"
     ACTOR = rb'"(?:system|scheduler|worker|user:' + _FREE[1:-1] + rb')"'

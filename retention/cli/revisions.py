@@ -33,9 +33,24 @@ def bundle_at(folder: Path, revision: str | None) -> Bundle:
     if archive is None:
         raise UsageError(f"the policy folder did not exist at `{revision}`", code="revision-empty")
     with tempfile.TemporaryDirectory(prefix="retention-diff-") as scratch:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(scratch, filter="data")
+        _unpack(archive, Path(scratch))
         return _loaded(Path(scratch), revision)
+
+
+def _unpack(archive: bytes, scratch: Path) -> None:
+    """Write the regular files of a tar below a folder; links and names that lead out are left.
+
+    The standard library's own filters for this came with Python 3.11.4; Debian 12 has 3.11.2.
+    """
+    root = scratch.resolve()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        for member in files:
+            target = (root / member.name).resolve()
+            data = files.extractfile(member) if member.isreg() else None
+            if data is None or not target.is_relative_to(root):
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data.read())
 
 
 def _loaded(folder: Path, revision: str) -> Bundle:
