@@ -92,7 +92,7 @@ def mariadb_single(url: str) -> int:
     import pymysql
 
     with pymysql.connect(**mariadb_address(url)) as connection, connection.cursor() as cursor:
-        done = cursor.execute(
+        done: int = cursor.execute(
             f"DELETE FROM work WHERE created_at < UTC_TIMESTAMP() - INTERVAL {CUT} DAY"
         )
         connection.commit()

@@ -15,7 +15,7 @@ from typing import Any
 
 from retention.run.approval import approve_policy
 from retention.run.home import Home
-from retention.settings import Settings
+from retention.settings import Settings, load
 
 ORGANISATION: dict[str, Any] = {
     "name": "Bench",
@@ -36,7 +36,7 @@ def write_policies(home: Path, **said: Any) -> Path:
 
 def settings(home: Path) -> Settings:
     """Settings of a home that `write_policies` made; the ledger is SQLite on disk, fully synced."""
-    return Settings(
+    return load(
         policies=home / "policies",
         home=home / "state",
         database_url=os.environ.get("BENCH_LEDGER"),

@@ -60,7 +60,7 @@ def explain(
                 links=links,
             )
             if survey.decider.links:
-                links.refresh(ctx, sessions, bundle, survey.decider.links)
+                links.read(ctx, sessions, bundle, survey.decider.links)
             found = [r for r in survey.acting.recheck(survey.target, [key]) if r.ref.key == key]
             if not found:
                 raise UsageError(

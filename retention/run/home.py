@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -157,7 +158,11 @@ class Home:
             ),
             actor=actor,
         )
-        return cls(settings, ctx, examined)
+        home = cls(settings, ctx, examined)
+        # What was loaded stays as long as we do. A run makes millions of short-lived records, and
+        # the collector would walk through all of it again every few thousand of them.
+        gc.freeze()
+        return home
 
     def _register(self) -> InForce:
         bundle = self.examined.bundle
@@ -229,6 +234,7 @@ class Home:
         )
 
     def close(self) -> None:
+        gc.unfreeze()
         self.ctx.ledger.close()
 
     def __enter__(self) -> Self:

@@ -36,17 +36,31 @@ class Links:
             "CREATE TABLE link (source TEXT, kind TEXT, subject TEXT, active INTEGER, latest TEXT,"
             " PRIMARY KEY (source, kind, subject)) WITHOUT ROWID"
         )
-        self.read_at: datetime | None = None
+        self._read_at: dict[Link, datetime] = {}
 
-    def refresh(
+    def read(
         self, ctx: Context, sessions: Sessions, bundle: Bundle, wanted: Iterable[Link]
     ) -> None:
-        """Read the registers again. Raises ConnectorError: an unreadable one blocks the run."""
-        with self._db:
-            self._db.execute("DELETE FROM link")
-            for source, kind in sorted(set(wanted)):
+        """Read the registers that were not read yet.
+
+        Raises ConnectorError: a register that cannot be read blocks what waits for it.
+        """
+        for source, kind in sorted(set(wanted) - self._read_at.keys()):
+            with self._db:
+                self._db.execute("DELETE FROM link WHERE source = ? AND kind = ?", (source, kind))
                 self._read(ctx, sessions, bundle, source, kind)
-        self.read_at = ctx.clock.now()
+            self._read_at[source, kind] = ctx.clock.now()
+
+    def refresh(self, ctx: Context, sessions: Sessions, bundle: Bundle) -> None:
+        """Read again what was read long ago: somebody may have come back as a customer since.
+
+        Raises ConnectorError.
+        """
+        now = ctx.clock.now()
+        old = [k for k, at in self._read_at.items() if now - at > ctx.pace.links_fresh]
+        for link in old:
+            del self._read_at[link]
+        self.read(ctx, sessions, bundle, old)
 
     def _read(
         self, ctx: Context, sessions: Sessions, bundle: Bundle, source: str, kind: str

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from retention.connectors.registry import manifest
 from retention.decide.model import Moment
 from retention.errors import (
     ConnectorError,
-    CredentialsRefused,
     ExitCode,
     PermanentFailure,
     UsageError,
@@ -29,13 +28,13 @@ from retention.errors import (
 from retention.ledger import tables as t
 from retention.ledger.store import stamp
 from retention.policy.model import Approval
-from retention.run import batches, discover, evidence
+from retention.run import batches, discover, evidence, tally
 from retention.run.apply import Applier, Speed, backoff, frozen, next_group
 from retention.run.batches import Batch, State, Way
 from retention.run.claim import Claim, RunState
 from retention.run.context import Context
 from retention.run.in_force import InForce
-from retention.run.limits import HISTORY, Size, exceeded
+from retention.run.limits import exceeded
 from retention.run.links import Links
 from retention.run.sessions import Sessions
 from retention.run.survey import Survey
@@ -83,7 +82,8 @@ class Run:
         bundle = self.in_force.bundle_of(self.claim.policy)
         with self._closing(), Sessions(self.ctx, bundle) as sessions:
             try:
-                self._load_counts()
+                with self.ctx.ledger.read() as tx:
+                    self.counts = tally.counts_of(tx, self.claim.run_id)
                 self._recover(sessions)
                 if self.claim.state in (RunState.PENDING, RunState.DISCOVERING):
                     self._discover(sessions)
@@ -106,7 +106,7 @@ class Run:
         """Resolve open intents first: look whether each act happened."""
         with self.ctx.ledger.read() as tx:
             pending = batches.take(tx, self.claim.run_id, State.INTENDED, 1_000_000)
-        for location, group in groupby(pending, key=lambda b: b.location):
+        for (location, _), group in groupby(pending, key=_way):
             try:
                 self._applier(sessions, location).settle(list(group), {})
             except ConnectorError as error:
@@ -131,13 +131,18 @@ class Run:
                 self._problem(sessions, location, error)
                 if self._give_up(error):
                     discover.failed(self.ctx, self.claim, location, str(error))
-        self._sum_up()
+        with self.ctx.ledger.read() as tx:
+            # Set, not added: after a retry the same locations are summed up again.
+            for name, number in tally.discovered(tx, self.claim.run_id).items():
+                self.counts[name] = number
 
     def _halted(self) -> Report | None:
         """Limits over the whole plan, then approval, before the first act."""
         if self._may_retry():
             return self._later()
-        sizes, history = self._sizes(), self._history()
+        with self.ctx.ledger.read() as tx:
+            sizes = tally.sizes(tx, self.claim.run_id)
+            history = tally.history(tx, self.claim)
         policy = self.in_force.policy(self.claim.policy)
         organisation = self.in_force.bundle_of(self.claim.policy).organisation
         broken = exceeded(policy.limits, organisation.limits, sizes, history)
@@ -178,7 +183,8 @@ class Run:
                 break
             location = group[0].location
             try:
-                self._refresh_links(sessions)
+                bundle = self.in_force.bundle_of(self.claim.policy)
+                self._links.refresh(self.ctx, sessions, bundle)
                 self._applier(sessions, location).apply(group)
             except ConnectorError as error:
                 self._problem(sessions, location, error)
@@ -217,7 +223,7 @@ class Run:
             return self._later()
         self.counts["failed_temporary"] += self._give_up_rest()
         self._give_up_looking()
-        state, code = self._verdict()
+        state, code = tally.verdict(self.claim, self.counts, self.problems.values())
         with self.ctx.ledger.write() as tx:
             at = self.ctx.clock.now()
             self.claim.fence(
@@ -230,7 +236,8 @@ class Run:
             )
             batches.blank(tx, self.claim.run_id)
             evidence.finished(self.ctx, tx, self.claim, self.counts, str(state))
-            self._alarms(tx, state)
+            errors = self.problems.values()
+            tally.alarms(self.ctx, tx, self.claim.policy, state, self.counts, errors)
             self.claim.let_go(tx)
         self.ctx.log.checkpoint(self.ctx.clock.now())
         return self._report(state, code)
@@ -259,24 +266,9 @@ class Run:
                 raise PermanentFailure(
                     error.message, hint=error.hint, place=location, code=error.code
                 ) from None
+            self._links.read(self.ctx, sessions, survey.bundle, survey.decider.links)
             self._surveys[location] = survey
-            if survey.decider.links and self._links.read_at is None:
-                self._links.refresh(self.ctx, sessions, survey.bundle, self._wanted_links(sessions))
         return self._surveys[location]
-
-    def _wanted_links(self, sessions: Sessions) -> set[tuple[str, str]]:
-        return {
-            link
-            for location in self._locations()
-            for link in self._survey(sessions, location).decider.links
-        }
-
-    def _refresh_links(self, sessions: Sessions) -> None:
-        """A register read long ago may not know who came back as a customer since."""
-        read_at = self._links.read_at
-        if read_at and self.ctx.clock.now() - read_at > self.ctx.pace.links_fresh:
-            bundle = self.in_force.bundle_of(self.claim.policy)
-            self._links.refresh(self.ctx, sessions, bundle, self._wanted_links(sessions))
 
     def _applier(self, sessions: Sessions, location: str) -> Applier:
         survey = self._survey(sessions, location)
@@ -340,48 +332,6 @@ class Run:
         for batch in left:
             record(self.ctx, self.claim, self._system_of(batch.location), [batch], {}, self._count)
 
-    def _load_counts(self) -> None:
-        with self.ctx.ledger.read() as tx:
-            self.counts.update(
-                tx.execute(
-                    select(t.run.c.counts).where(t.run.c.id == self.claim.run_id)
-                ).scalar_one()
-            )
-
-    def _sum_up(self) -> None:
-        """Totals of all locations' discovery."""
-        with self.ctx.ledger.read() as tx:
-            rows = tx.execute(select(t.scan).where(t.scan.c.run_id == self.claim.run_id)).all()
-        for row in rows:
-            self.counts["scanned"] += row.scanned
-            for name, number in row.totals.items():
-                if name == "oldest_overdue_days":
-                    self.counts[name] = max(self.counts[name], number)
-                else:
-                    self.counts[name] += number
-
-    def _sizes(self) -> dict[str, Size]:
-        with self.ctx.ledger.read() as tx:
-            rows = tx.execute(select(t.scan).where(t.scan.c.run_id == self.claim.run_id)).all()
-        return {
-            row.location: Size(row.totals.get("due", 0), row.scanned, row.total) for row in rows
-        }
-
-    def _history(self) -> list[int]:
-        """Records disposed of by this policy's last finished runs, newest first."""
-        with self.ctx.ledger.read() as tx:
-            rows = tx.execute(
-                select(t.run.c.counts)
-                .where(
-                    t.run.c.policy == self.claim.policy,
-                    t.run.c.state == str(RunState.DONE),
-                    t.run.c.id != self.claim.run_id,
-                )
-                .order_by(t.run.c.finished_at.desc())
-                .limit(HISTORY)
-            ).scalars()
-        return [counts.get("disposed", 0) for counts in rows]
-
     def _stopped(self, reasons: list[str]) -> Report:
         with self.ctx.ledger.write() as tx:
             at = self.ctx.clock.now()
@@ -399,38 +349,6 @@ class Run:
             self.claim.let_go(tx)
         self.ctx.log.checkpoint(self.ctx.clock.now())
         return self._report(RunState.STOPPED, ExitCode.LIMIT, *reasons)
-
-    def _verdict(self) -> tuple[RunState, ExitCode]:
-        """How a finished run ended, and the exit code that says so."""
-        counts = self.counts
-        unclean = sum(
-            counts[name]
-            for name in ("still_there", "unknown", "failed_temporary", "failed_permanent")
-        )
-        if any(isinstance(e, CredentialsRefused) for e in self.problems.values()):
-            return RunState.PARTIAL, ExitCode.REFUSED
-        if self.problems or unclean:
-            return RunState.PARTIAL, ExitCode.UNVERIFIED
-        if self.claim.kind.startswith("plan") and (counts["changed"] or counts["already_absent"]):
-            return RunState.DONE, ExitCode.STALE
-        return RunState.DONE, ExitCode.OK
-
-    def _alarms(self, tx: Connection, state: RunState) -> None:
-        ctx, policy, counts = self.ctx, self.claim.policy, self.counts
-        evidence.clear_alarms(ctx, tx, policy, ("limit", "missed"))
-        for kind, number in (
-            ("still-there", counts["still_there"]),
-            ("unverified", counts["unknown"]),
-        ):
-            if number:
-                evidence.alarm(ctx, tx, policy, kind, f"{number} records")
-            else:
-                evidence.clear_alarms(ctx, tx, policy, (kind,))
-        if state is RunState.PARTIAL:
-            causes = "; ".join(sorted({e.code for e in self.problems.values()}))
-            evidence.alarm(ctx, tx, policy, "partial", causes or "some records failed")
-        else:
-            evidence.clear_alarms(ctx, tx, policy, ("partial",))
 
     def _report(self, state: RunState, code: ExitCode = ExitCode.OK, *notes: str) -> Report:
         return Report(

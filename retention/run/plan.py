@@ -101,8 +101,7 @@ class Plan:
             moment=moments,
             links=links,
         )
-        if survey.decider.links:
-            links.refresh(self.ctx, sessions, self.rules.bundle, survey.decider.links)
+        links.read(self.ctx, sessions, self.rules.bundle, survey.decider.links)
         asked = self._asked(location)
         for page in survey.pages():
             self.sizes[location] += len(page.records)
