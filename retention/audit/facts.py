@@ -41,9 +41,7 @@ class Kind(Enum):
     PSEUDONYMS = _several(_PSEUDONYM, MAX_RECORDS)
     TOKEN = _TOKEN
     TOKENS = _several(_TOKEN, MAX_RECORDS)
-    COUNTS = (
-        rb"\{(?:" + _WORD + rb":" + _INTEGER + rb"(?:," + _WORD + rb":" + _INTEGER + rb")*)?\}"
-    )
+    COUNTS = rb"\{(?:" + _WORD + rb":" + _INTEGER + rb"(?:," + _WORD + rb":" + _INTEGER + rb")*)?\}"
     VERSION = rb"1"
     ACTOR = rb'"(?:system|scheduler|worker|user:' + _FREE[1:-1] + rb')"'
     TYPE = rb'"[a-z_.]{1,32}"'
