@@ -78,9 +78,9 @@ class Run:
         Raises FenceLost when another process took it over, AuditUnwritable when the log cannot
         be trusted, LedgerUnreachable; connector failures become part of the report.
         """
-        self.ctx.log.check(self.ctx.clock.now())
         bundle = self.in_force.bundle_of(self.claim.policy)
         with self._closing(), Sessions(self.ctx, bundle) as sessions:
+            self.ctx.log.check(self.ctx.clock.now())
             try:
                 with self.ctx.ledger.read() as tx:
                     self.counts = tally.counts_of(tx, self.claim.run_id)

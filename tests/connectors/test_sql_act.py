@@ -533,6 +533,7 @@ def test_a_mistyped_file_does_not_become_a_database(tmp_path: Path) -> None:
     connector = sql.connect(Opened("s", system, str(tmp_path)))
     with pytest.raises(PermanentFailure, match="cannot be opened"):
         connector.containers(at("t"))
+    connector.close()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -540,8 +541,10 @@ def test_a_file_that_is_no_database_is_permanent(tmp_path: Path) -> None:
     """Nothing to retry."""
     (tmp_path / "x.db").write_text("hello " * 400)
     system = SqlSystem.model_validate({"url": "sqlite:///x.db"})
+    connector = sql.connect(Opened("s", system, str(tmp_path)))
     with pytest.raises(PermanentFailure, match="no intact"):
-        sql.connect(Opened("s", system, str(tmp_path))).containers(at("t"))
+        connector.containers(at("t"))
+    connector.close()
 
 
 def test_deleted_rows_are_overwritten_in_the_file(shop: Shop) -> None:
@@ -557,6 +560,7 @@ def test_one_connection_is_enough(shop: Shop) -> None:
     """`pool: 1` takes turns instead of waiting for itself."""
     shop.run("CREATE TABLE t (id INTEGER PRIMARY KEY)")
     shop.run("INSERT INTO t VALUES (1), (2)")
+    shop.connector.close()
     shop.connector = shop.open(pool=1, statement_timeout=1)
     refs = [r.ref for r in shop.find(at("t"))]
     assert {o.result for o in shop.connector.erase(at("t"), refs[:1])} == {Result.DISPOSED}

@@ -14,9 +14,20 @@ AT = datetime(2026, 3, 1, 9, 30, 0, 250_000, tzinfo=UTC)
 NAME = f"{ORIGIN}/2026"
 
 
+_OPENED: list[Ledger] = []
+
+
 def open_log(home: Path) -> AuditLog:
-    """The log of a home folder, made where there is none."""
-    return AuditLog(Ledger.open(f"sqlite:///{home / 'ledger.db'}"), home / "keys", ORIGIN)
+    """The log of a home folder, made where there is none; closed when the test ends."""
+    ledger = Ledger.open(f"sqlite:///{home / 'ledger.db'}")
+    _OPENED.append(ledger)
+    return AuditLog(ledger, home / "keys", ORIGIN)
+
+
+def close_all() -> None:
+    """End the connections of every log that a test opened."""
+    while _OPENED:
+        _OPENED.pop().close()
 
 
 def batch(log: AuditLog, number: int, at: datetime = AT) -> dict[str, Any]:
