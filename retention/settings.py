@@ -43,7 +43,7 @@ class Settings(BaseSettings):
         None, description="The ledger's database. Default: SQLite in the home."
     )
     broker_url: str | None = Field(
-        None, description="Redis for Celery workers. Unset: work in this process."
+        None, description="Redis for Celery workers. Not used yet: work in this process."
     )
     origin: str = Field(
         "retention.invalid/log",

@@ -42,7 +42,12 @@ SETTINGS: tuple[Setting, ...] = (
         "/var/lib/retention under systemd.",
     ),
     Setting("database_url", "URL", "", "The ledger's database. Default: SQLite in the home."),
-    Setting("broker_url", "URL", "", "Redis for Celery workers. Unset: work in this process."),
+    Setting(
+        "broker_url",
+        "URL",
+        "",
+        "Redis for Celery workers. Not used yet: work in this process.",
+    ),
     Setting(
         "origin",
         "NAME",

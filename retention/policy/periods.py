@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from dateutil.relativedelta import relativedelta
@@ -90,15 +90,6 @@ def last_day(start: date, period: Period) -> date:
     """The last day that a period of whole days, months or years starting with an event covers.
 
     Months and years are added to the original date in one step; a missing day becomes the
-    month's last. Hours are not counted here (see `end_instant`).
+    month's last. Hours are not counted here (`counting` does).
     """
     return start + relativedelta(years=period.years, months=period.months) + timedelta(period.days)
-
-
-def end_instant(start: datetime, period: Period) -> datetime:
-    """The exact end of a period that has hours in it, counted from an aware instant."""
-    return (
-        start
-        + relativedelta(years=period.years, months=period.months)
-        + timedelta(days=period.days, hours=period.hours)
-    )

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -179,7 +180,8 @@ def failed(ctx: Context, claim: Claim, location: str, error: str) -> None:
     """A location that cannot be read: written down, the others go on."""
     with ctx.ledger.write() as tx:
         claim.fence(ctx, tx)
-        values = {"state": "failed", "error": error}
+        # Without a cursor the next try starts at the beginning: what was found is dropped below.
+        values: dict[str, Any] = {"state": "failed", "error": error, "cursor": None, "totals": {}}
         changed = tx.execute(
             update(t.scan)
             .where(t.scan.c.run_id == claim.run_id, t.scan.c.location == location)

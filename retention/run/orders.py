@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, insert, select, update
 
 from retention.errors import UsageError, Withheld
 from retention.ledger import tables as t
@@ -194,13 +194,3 @@ def frozen_since(tx: Any) -> Row[Any] | None:
         select(t.freeze).where(t.freeze.c.thawed_at.is_(None)).order_by(t.freeze.c.id)
     ).first()
     return row
-
-
-def open_holds(ctx: Context) -> int:
-    """How many holds are not released."""
-    with ctx.ledger.read() as tx:
-        return int(
-            tx.execute(
-                select(func.count()).select_from(t.hold).where(t.hold.c.released_at.is_(None))
-            ).scalar_one()
-        )

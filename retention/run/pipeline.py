@@ -16,6 +16,7 @@ from itertools import groupby
 
 from sqlalchemy import select
 
+from retention.connectors.base import Result
 from retention.connectors.registry import manifest
 from retention.decide.model import Moment
 from retention.errors import (
@@ -222,6 +223,7 @@ class Run:
         if self._may_retry():
             return self._later()
         self.counts["failed_temporary"] += self._give_up_rest()
+        self._give_up_intents()
         self._give_up_looking()
         state, code = tally.verdict(self.claim, self.counts, self.problems.values())
         with self.ctx.ledger.write() as tx:
@@ -324,6 +326,18 @@ class Run:
                     batches.drop(tx, batch)
             if not left:
                 return number
+
+    def _give_up_intents(self) -> None:
+        """Intents whose act nobody could look at: each still gets its one outcome, `unknown`."""
+        with self.ctx.ledger.write() as tx:
+            self.claim.fence(self.ctx, tx)
+            at = self.ctx.clock.now()
+            for batch in batches.take(tx, self.claim.run_id, State.INTENDED, 1_000_000):
+                unknown = [(item, Result.UNKNOWN, "not_seen") for item in batch.items]
+                system = self._system_of(batch.location)
+                evidence.done(self.ctx, tx, self.claim, batch, system, at, unknown)
+                batches.mark(tx, batch, State.VERIFIED, at)
+                self._count("unknown", len(batch.items))
 
     def _give_up_looking(self) -> None:
         """Disposals that no look could prove: written down as unknown, never as gone."""

@@ -255,6 +255,62 @@ def test_a_system_that_stays_away_makes_the_run_partial(
     assert "partial" in states
 
 
+def test_an_intent_that_nobody_could_look_at_still_gets_its_outcome(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The act's answer was lost and the system stays away: unknown, an alarm, no open intent."""
+    real = registry.open_connector
+    acted: list[int] = []
+
+    class Gone(Flaky):
+        def erase(self, *args: object) -> object:
+            acted.append(1)
+            list(self._inner.erase(*args))  # type: ignore[arg-type]  # passed through
+            raise lost()
+
+        def recheck(self, *args: object) -> object:
+            if acted:
+                raise lost()
+            return self._inner.recheck(*args)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(registry, "open_connector", lambda *a, **k: Gone(real(*a, **k), []))
+    shop.run()
+    for _ in range(14):
+        shop.clock.forward(minutes=6)
+        shop.daemon_once()
+    intended = [r for e in shop.entries("batch.intended") for r in e["records"]]
+    done = [(r, e["outcome"]) for e in shop.entries("batch.done") for r in e["records"]]
+    assert sorted(done) == sorted((r, "unknown") for r in intended)
+    assert len(intended) == 10
+    assert ("form-monthly", "unverified") in shop.alarms()
+
+
+def test_a_location_that_failed_halfway_is_read_from_its_beginning_again(shop: Shop) -> None:
+    """What was found before the failure was dropped, so the cursor is dropped with it."""
+    from retention.run import discover
+    from retention.run.claim import claim
+    from retention.run.sessions import target
+    from retention.run.tick import new_run
+
+    with shop.open() as home:
+        ctx, now = home.ctx, shop.clock.now()
+        system = ctx.open(home.in_force.bundle, "web")
+        aim = target(home.in_force.bundle, "enquiries/form", dates=("received",))
+        (page,) = system.find(aim)
+        system.close()
+        with ctx.ledger.write() as tx:
+            digest = home.in_force.digest_of("form-monthly")
+            run_id = new_run(tx, "form-monthly", digest, now, "manual", now)
+            halfway = {"run_id": run_id, "location": "enquiries/form", "state": "reading"}
+            tx.execute(t.scan.insert().values(**halfway, cursor=page.cursor, scanned=40))
+        held = claim(ctx, run_id)
+        assert held is not None
+        discover.failed(ctx, held, "enquiries/form", "gone")
+        held.release(ctx)
+        home.executor().finish(held.run_id)
+    assert shop.keys() == set(range(30, 40))
+
+
 def test_missed_firings_are_made_up_for_once_and_written_down(shop: Shop) -> None:
     """Three nights without a machine: one late run, two missed firings in the log."""
     shop.daemon_once()
