@@ -106,7 +106,7 @@ class Service:
             **environment,
             "RETENTION_POLICIES": str(folder / "policies"),
             "RETENTION_TICK_SECONDS": "1",
-            "RETENTION_BATCH_RECORDS": "50",
+            "RETENTION_BATCH_RECORDS": "10",
             "RETENTION_LEASE_SECONDS": "5",
         }
 
@@ -171,7 +171,7 @@ def test_a_daemon_that_is_killed_again_and_again_disposes_of_each_due_record_onc
             while due_left(engine, mailbox) == before and time.monotonic() < deadline:
                 time.sleep(0.05)
                 assert process.poll() is None, (tmp_path / "daemon.log").read_text()
-            time.sleep(chance.random() * 0.6)
+            time.sleep(chance.random() * 0.2)
         kills += 1
     with service.daemon() as process:
         # What the last death left open is closed by the next life: outcome, look, end of the run.

@@ -116,9 +116,9 @@ def test_without_an_intent_an_act_is_noticed(
 def test_without_recovery_an_open_intent_is_noticed(
     fresh: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that died between act and outcome leaves an intent that nobody resolves."""
+    """A process that died between act and outcome leaves a disposal that nobody ever looks at."""
     monkeypatch.setattr(Run, "_recover", lambda *_: None)
-    assert noticed(deaths(fresh, 2), "has 0 outcomes")
+    assert noticed(deaths(fresh, 2), "nobody looked again")
 
 
 def test_without_a_second_look_a_late_hold_is_noticed(
