@@ -17,7 +17,7 @@ from retention.ledger.tables import metadata
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that `tables` describes."""
 
 _UPGRADE_LOCK = 7_205_759_403_792

@@ -96,9 +96,27 @@ run = Table(
     Column("approved_by", String(200)),
     Column("counts", JSON, nullable=False, default=dict),
     Column("note", Text, nullable=False, default=""),
+    # A shard is a row of its own below the run that it is a part of: one location, or a span of it.
+    Column("parent_id", _Id),
+    Column("shard", Integer, nullable=False, default=0, server_default="0"),
+    Column("location", String(300)),
+    Column("span", Text),
+    Column("system", String(200)),
+    Column("cause", String(64)),
+    Column("served_at", _At),
+    Column("active", Boolean),
     UniqueConstraint("policy", "due_at", "kind"),
 )
 Index("ix_run_state", run.c.state)
+Index("ix_run_parent_id", run.c.parent_id)
+# At most one run of a policy is at work at any time; a shard never says that it is active.
+Index(
+    "uq_run_active",
+    run.c.policy,
+    unique=True,
+    sqlite_where=run.c.active.is_(True),
+    postgresql_where=run.c.active.is_(True),
+)
 
 scan = Table(
     "scan",
@@ -203,8 +221,31 @@ alarm = Table(
     Column("detail", Text, nullable=False),
     Column("raised_at", _At, nullable=False),
     Column("cleared_at", _At),
+    Column("told_at", _At),
+    Column("end_told_at", _At),
 )
 Index("ix_alarm_policy", alarm.c.policy)
+
+# --- processes and accounts ----------------------------------------------------------------------
+
+node = Table(
+    "node",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("started_at", _At, nullable=False),
+    Column("seen_at", _At, nullable=False),
+    Column("facts", JSON, nullable=False, default=dict),
+)
+
+bucket = Table(
+    "bucket",
+    metadata,
+    Column("account", String(300), primary_key=True),
+    # Microseconds since 1970: requests are booked up to this moment.
+    Column("horizon", BigInteger, nullable=False),
+)
 
 # --- evidence ----------------------------------------------------------------------------------
 
