@@ -115,6 +115,12 @@ class LedgerUnreachable(RetentionError):
     code = "ledger"
 
 
+class LedgerMoved(LedgerUnreachable):
+    """The ledger was upgraded by a newer version while this process ran: it must end."""
+
+    code = "ledger-moved"
+
+
 class Busy(RetentionError):
     """Another process holds the lease of this run."""
 

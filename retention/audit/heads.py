@@ -9,12 +9,12 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from retention.audit.checkpoint import NoteError, VerifierKey
 from retention.audit.tree import Frontier
 from retention.errors import AuditUnwritable
-from retention.ledger.store import Ledger, stamp
+from retention.ledger.store import Ledger, one_at_a_time, stamp
 from retention.ledger.tables import audit_checkpoint, audit_entry, audit_head
 
 PAGE = 2_000
@@ -74,7 +74,7 @@ def lock(tx: Connection, origin: str) -> None:
     """One writer at a time. On SQLite the caller's BEGIN IMMEDIATE has seen to that."""
     if tx.dialect.name == "postgresql":
         key = int.from_bytes(sha256(f"audit {origin}".encode()).digest()[:8], "big", signed=True)
-        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        one_at_a_time(tx, key)
 
 
 def find(tx: Connection, log: str) -> Head | None:

@@ -21,7 +21,7 @@ from retention.errors import RetentionError
 if TYPE_CHECKING:
     from retention.audit.verify import Report as Checked
     from retention.run.home import Home
-    from retention.run.pipeline import Report
+    from retention.run.report import Report
     from retention.run.plan import Planned
 
 FOLDER = Path("build/demo")

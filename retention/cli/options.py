@@ -68,7 +68,82 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("checkpoint_minutes", "MINUTES", "60.0", "How often the daemon signs the log's state."),
     Setting("hold_grace_days", "DAYS", "0", "Days that a released hold goes on protecting."),
+    Setting(
+        "slice_seconds",
+        "SECONDS",
+        "60.0",
+        "How long a process works on one run before others get their turn.",
+    ),
+    Setting(
+        "shards",
+        "COUNT",
+        "1",
+        "At most so many parts a large location is cut into, each for a worker.",
+    ),
+    Setting(
+        "shard_records",
+        "COUNT",
+        "50000",
+        "Fewer records than this are not worth a part of their own.",
+    ),
+    Setting(
+        "system_workers", "COUNT", "4", "At most so many processes work on one system at once."
+    ),
     Setting("log_format", "text|json", "text", "Form of the daemon's own log lines."),
+    Setting(
+        "metrics_address",
+        "HOST:PORT",
+        "",
+        "HOST:PORT on which the daemon serves /metrics and /health, such as "
+        "127.0.0.1:9105. Unset: neither.",
+    ),
+    Setting(
+        "smtp_url",
+        "URL",
+        "",
+        "Mail server for alarms: smtp://USER@HOST:587 (STARTTLS, unless ?tls=none) or "
+        "smtps://USER@HOST. Never with a password.",
+    ),
+    Setting(
+        "smtp_password_file",
+        "FILE",
+        "",
+        "File with the mail server's password. Or RETENTION_SMTP_PASSWORD.",
+    ),
+    Setting("alarm_mail_from", "ADDRESS", "", "Sender of alarm mail."),
+    Setting(
+        "alarm_mail_to",
+        "ADDRESSES",
+        "",
+        "Who gets alarm mail: addresses with commas between.",
+    ),
+    Setting("alarm_webhook_url", "URL", "", "URL that alarms are posted to as JSON."),
+    Setting(
+        "alarm_webhook_secret_file",
+        "FILE",
+        "",
+        "File with the secret that webhook bodies are signed with (HMAC-SHA-256).",
+    ),
+    Setting(
+        "alarm_settle_seconds",
+        "SECONDS",
+        "60.0",
+        "An alarm that ends within this time is not told.",
+    ),
+    Setting("alarm_remind_hours", "HOURS", "24.0", "How often an alarm that lasts is told again."),
+    Setting(
+        "ping_url",
+        "URL",
+        "",
+        "URL that is fetched after each good tick, at most once a minute: its silence "
+        "is the signal.",
+    ),
+    Setting(
+        "otlp_endpoint",
+        "URL",
+        "",
+        "OpenTelemetry collector that traces go to, such as http://127.0.0.1:4318.",
+    ),
 )
 
 _given: ContextVar[Mapping[str, str] | None] = ContextVar("settings_given", default=None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from retention.run.pipeline import Report
+    from retention.run.report import Report
 
 _SHOWN = (
     "scanned",

@@ -108,6 +108,9 @@ class Target:
     """Push down what you can; the engine compares every condition again."""
     bounds: tuple[Bound, ...] = ()
     """Push down what you can; the engine compares every date again."""
+    span: str | None = None
+    """Only this part of the location, as `Divisible.spans` named it; None: all of it. It narrows
+    `find` only."""
 
 
 class Cap(Flag):
@@ -128,6 +131,8 @@ class Cap(Flag):
     """Moves to the system's bin first (`grace`)."""
     COPIES = auto()
     """Verification also looks for copies elsewhere in the system."""
+    SHARDS = auto()
+    """A large location can be cut into spans (`Divisible`), for several workers at once."""
 
 
 class Finality(StrEnum):
@@ -280,6 +285,18 @@ class Connector(Protocol):
 
     def close(self) -> None:
         """End the session. May be called twice."""
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A session with a system of which large locations can be cut (`Cap.SHARDS`)."""
+
+    def spans(self, target: Target, most: int, least: int) -> tuple[str | None, ...]:
+        """Cut a location into at most `most` parts of about `least` records or more, cheaply.
+
+        Together they hold every record that `find` without a span would give, also those that
+        are added meanwhile at either end, and no record lies in two. `(None,)`: not worth a cut.
+        """
 
 
 @dataclass(slots=True)

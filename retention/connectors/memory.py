@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -132,7 +133,7 @@ def forget(name: str | None = None) -> None:
 manifest = Manifest(
     kind="memory",
     title="Records in the memory of this process",
-    capabilities=Cap.DELETE | Cap.MASK | Cap.READ | Cap.CONDITIONAL | Cap.PUSH_DOWN,
+    capabilities=Cap.DELETE | Cap.MASK | Cap.READ | Cap.CONDITIONAL | Cap.PUSH_DOWN | Cap.SHARDS,
     system_settings=MemorySystem,
     location_settings=MemoryLocation,
     notes=("For tests and demonstrations: nothing outlives the process.",),
@@ -178,10 +179,26 @@ class MemoryConnector:
         self._step("count", 0)
         return len(self._rows(target))
 
+    def spans(self, target: Target, most: int, least: int) -> tuple[str | None, ...]:
+        self._refuse_when_denied()
+        keys = sorted(self._rows(target))
+        number = min(most, len(keys) // max(1, least))
+        if number < 2:
+            return (None,)
+        cuts = [None, *(keys[len(keys) * n // number] for n in range(1, number)), None]
+        return tuple(json.dumps(span) for span in pairwise(cuts))
+
     def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
         self._refuse_when_denied()
         after = json.loads(cursor)["after"] if cursor else None
-        keys = sorted(key for key in self._rows(target) if after is None or key > after)
+        first, end = json.loads(target.span) if target.span else (None, None)
+        keys = sorted(
+            key
+            for key in self._rows(target)
+            if (after is None or key > after)
+            and (first is None or key >= first)
+            and (end is None or key < end)
+        )
         for number, start in enumerate(range(0, len(keys), self._page)):
             chunk = keys[start : start + self._page]
             self._step("find", number)

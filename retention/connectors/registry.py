@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from retention.connectors.base import Cap, Connector, Manifest, Opened
 from retention.connectors.secrets import Resolve, resolve_secrets
-from retention.connectors.wrap import wrapped
+from retention.connectors.wrap import Buckets, wrapped
 from retention.errors import UsageError
 from retention.policy.model import LocationModel, SystemModel
 
@@ -114,13 +114,14 @@ def open_connector(
     timezone: str = "UTC",
     extras: Mapping[str, Any] | None = None,
     bare: bool = False,
+    buckets: Buckets | None = None,
 ) -> Connector:
     """One new session with a system, wrapped in redaction, the system's rate limit and retries.
 
     `base`: folder that relative paths start in. `timezone`: the organisation's zone, for dates
-    that a system stores without one. `bare`: without the wrappers. Connects when first used, not
-    here. Raises UsageError for unknown kinds and bad settings, CredentialsRefused for missing
-    secrets.
+    that a system stores without one. `bare`: without the wrappers. `buckets`: rate limits that
+    more than this process shares. Connects when first used, not here. Raises UsageError for
+    unknown kinds and bad settings, CredentialsRefused for missing secrets.
     """
     factory = _factory(system.connector)
     settings = resolve_secrets(
@@ -128,7 +129,7 @@ def open_connector(
     )
     opened = Opened(name, settings, base, {"timezone": timezone, **(extras or {})})
     connector = factory.connect(opened)
-    return connector if bare else wrapped(connector, system=name, rate=system.rate)
+    return connector if bare else wrapped(connector, system=name, rate=system.rate, buckets=buckets)
 
 
 def _checked(model: type[Model], values: Mapping[str, Any], place: str) -> Model:

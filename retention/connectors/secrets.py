@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, SecretStr
 from retention.errors import CredentialsRefused
 from retention.policy.model import Secret
 
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
 Settings = TypeVar("Settings", bound=BaseModel)
 Resolve = Callable[[Secret], str]
 """Fetches the text of a secret. Raises CredentialsRefused where it is missing."""
@@ -36,7 +37,9 @@ SecretField = Annotated[Secret | SecretStr, BeforeValidator(_no_literal)]
 def resolver(environ: Mapping[str, str], base: str) -> Resolve:
     """Look secrets up in this environment and in files; relative paths start in `base`.
 
-    The environment comes in as a parameter: settings.py is its only reader.
+    The environment comes in as a parameter: settings.py is its only reader. A path may begin with
+    `$CREDENTIALS_DIRECTORY`, where systemd puts a unit's credentials: in another folder for each
+    unit, so that no fixed path fits all of them.
     """
 
     def resolve(secret: Secret) -> str:
@@ -49,9 +52,24 @@ def resolver(environ: Mapping[str, str], base: str) -> Resolve:
                     code="secret-missing",
                 )
             return text
-        return _from_file(Path(base, secret.file or ""))
+        return _from_file(Path(base, _in_credentials(environ, secret.file or "")))
 
     return resolve
+
+
+def _in_credentials(environ: Mapping[str, str], path: str) -> str:
+    first, slash, rest = path.partition("/")
+    if first not in (f"${CREDENTIALS}", f"${{{CREDENTIALS}}}") or not slash:
+        return path
+    folder = environ.get(CREDENTIALS, "")
+    if not folder:
+        raise CredentialsRefused(
+            f"a secret lies in ${CREDENTIALS}, which is not set",
+            hint="systemd sets it where a unit has LoadCredential=; by hand: "
+            f"{CREDENTIALS}=/the/folder retention …",
+            code="secret-missing",
+        )
+    return f"{folder}/{rest}"
 
 
 def _from_file(path: Path) -> str:

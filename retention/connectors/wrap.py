@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import stamina
 from stamina.instrumentation import LoggingOnRetryHook, set_on_retry_hooks
@@ -18,6 +18,7 @@ from stamina.instrumentation import LoggingOnRetryHook, set_on_retry_hooks
 from retention.connectors.base import (
     Connector,
     Content,
+    Divisible,
     Manifest,
     Outcome,
     Page,
@@ -37,11 +38,27 @@ T = TypeVar("T")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
-def wrapped(connector: Connector, *, system: str, rate: str | None = None) -> Connector:
-    """The connector in its usual wrappers. `rate` (`4/s`) is shared by all sessions of `system`."""
+class Bucket(Protocol):
+    """What says when the next request to a vendor's account may be made."""
+
+    def take(self) -> None:
+        """Wait until a request may be made, and count it."""
+
+
+Buckets = Callable[[str, str], Bucket]
+"""The bucket of an account (a system's name) at a rate (`4/s`), shared by all its sessions."""
+
+
+def wrapped(
+    connector: Connector, *, system: str, rate: str | None = None, buckets: Buckets | None = None
+) -> Connector:
+    """The connector in its usual wrappers. `rate` (`4/s`) is shared by all sessions of `system`.
+
+    `buckets`: shared by more than this process; without it, by this process alone.
+    """
     clean: Connector = Redacting(connector, system)
     if rate is not None:
-        clean = RateLimited(clean, bucket_of(system, rate))
+        clean = RateLimited(clean, (buckets or bucket_of)(system, rate))
     return Retrying(clean)
 
 
@@ -73,6 +90,12 @@ class Wrapper:
 
     def count(self, target: Target) -> int | None:
         return self._call(lambda: self.inner.count(target))
+
+    def spans(self, target: Target, most: int, least: int) -> tuple[str | None, ...]:
+        inner = self.inner
+        if not isinstance(inner, Divisible):
+            return (None,)
+        return self._call(lambda: inner.spans(target, most, least))
 
     def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
         return self._stream(lambda: self.inner.find(target, cursor))
@@ -214,7 +237,7 @@ def bucket_of(account: str, rate: str) -> TokenBucket:
 class RateLimited(Wrapper):
     """Takes a token before every call, and before every further page of `find`."""
 
-    def __init__(self, inner: Connector, bucket: TokenBucket) -> None:
+    def __init__(self, inner: Connector, bucket: Bucket) -> None:
         super().__init__(inner)
         self.bucket = bucket
 

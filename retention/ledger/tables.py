@@ -103,12 +103,14 @@ run = Table(
     Column("span", Text),
     Column("system", String(200)),
     Column("cause", String(64)),
-    Column("served_at", _At),
+    Column("turn", _At, nullable=False, default="", server_default=""),
     Column("active", Boolean),
     UniqueConstraint("policy", "due_at", "kind"),
 )
 Index("ix_run_state", run.c.state)
 Index("ix_run_parent_id", run.c.parent_id)
+Index("ix_run_turn", run.c.turn)
+Index("ix_run_lease_until", run.c.lease_until)
 # At most one run of a policy is at work at any time; a shard never says that it is active.
 Index(
     "uq_run_active",
@@ -130,6 +132,7 @@ scan = Table(
     Column("totals", JSON, nullable=False, default=dict),
     Column("controls", LargeBinary),
     Column("error", Text),
+    Column("cause", String(64)),
 )
 
 batch = Table(

@@ -227,7 +227,7 @@ class Applier:
                 policy=batch.how.policy,
                 scope=scope,
                 count=len(fresh),
-                run=self.claim.run_id,
+                run=self.claim.root,
             )
 
     def _act(self, group: Sequence[Batch]) -> tuple[dict[str, Outcome], ConnectorError | None]:
@@ -244,7 +244,7 @@ class Applier:
         connector, how = self.survey.acting, group[0].how
         items = [item for batch in group for item in batch.items]
         if how.action is Action.HAND_OVER and how.hand_over_to is not None:
-            folder = self.ctx.folder / how.hand_over_to / f"run-{self.claim.run_id}"
+            folder = self.ctx.folder / how.hand_over_to / f"run-{self.claim.root}"
             items = [
                 item
                 for batch in group
@@ -315,7 +315,7 @@ class Applier:
         batches.save(tx, replace(batch, state=State.ACTED, results=answers), at)
         evidence.done(ctx, tx, self.claim, batch, self.survey.system, at, final)
         if again:
-            number = batches.next_number(tx, batch.run_id)
+            number = self.claim.next_batch(tx)
             batches.add(
                 tx,
                 [
@@ -360,7 +360,7 @@ def next_group(
         return [first]
     with ctx.ledger.write() as tx:
         claim.fence(ctx, tx)
-        head, tail = batches.split(first, allowed, batches.next_number(tx, claim.run_id))
+        head, tail = batches.split(first, allowed, claim.next_batch(tx))
         batches.save(tx, head, ctx.clock.now())
         batches.add(tx, [tail])
         return [head]

@@ -23,6 +23,8 @@ from retention.decide.model import Action, Verdict
 from retention.ledger import tables as t
 from retention.ledger.store import stamp
 
+PER_SHARD = 10_000_000
+"""Batch numbers of one shard: in the log they are unique within the whole run."""
 MOST = 500
 """Records in one batch at most (audit.md: one entry names at most so many)."""
 
@@ -223,12 +225,12 @@ def _decode(row: Row[Any]) -> Batch:
     )
 
 
-def next_number(tx: Connection, run_id: int) -> int:
-    """The number of a run's next batch."""
+def next_number(tx: Connection, run_id: int, first: int = 0) -> int:
+    """The number of the next batch of a run or shard, whose numbers begin at `first`."""
     highest = tx.execute(
         select(func.max(t.batch.c.no)).where(t.batch.c.run_id == run_id)
     ).scalar_one()
-    return 0 if highest is None else int(highest) + 1
+    return first if highest is None else int(highest) + 1
 
 
 def add(tx: Connection, batches: Iterable[Batch]) -> None:

@@ -36,6 +36,10 @@ class Pace:
     retry_window: timedelta = timedelta(minutes=60)
     links_fresh: timedelta = timedelta(minutes=10)
     hold_grace: timedelta = timedelta(0)
+    slice: timedelta = timedelta(seconds=60)
+    shards: int = 1
+    shard_records: int = 50_000
+    system_workers: int = 4
 
 
 @dataclass(frozen=True, slots=True)

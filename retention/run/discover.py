@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from retention.connectors.base import Ref
 from retention.decide.model import DISPOSALS, Action, Verdict
+from retention.errors import ConnectorError
 from retention.ledger import tables as t
 from retention.run import batches
 from retention.run.batches import Gathering, How, Item, Way, item, way
@@ -24,6 +25,7 @@ from retention.run.claim import Claim
 from retention.run.context import Context
 from retention.run.evidence import FINDING
 from retention.run.survey import Judged, Survey
+from retention.run.tally import Trouble
 
 CONTROLS = 3
 """Kept records remembered per location: verification must still be able to read one."""
@@ -125,7 +127,8 @@ def _begin(ctx: Context, claim: Claim, survey: Survey) -> Found:
         row = tx.execute(_this(claim, survey.location)).first()
     if row is not None and row.cursor is not None:
         return Found(row.scanned, row.total, Counter(row.totals), _load(row.controls), row.cursor)
-    total = survey.total()
+    # Of a span nobody needs the total: the run has asked for the whole location.
+    total = survey.total() if survey.target.span is None else None
     with ctx.ledger.write() as tx:
         claim.fence(ctx, tx)
         tx.execute(
@@ -157,7 +160,7 @@ def _flush(
 ) -> None:
     with ctx.ledger.write() as tx:
         claim.fence(ctx, tx)
-        number = batches.next_number(tx, claim.run_id)
+        number = claim.next_batch(tx)
         for gathering in gathered.values():
             cut = gathering.batches(claim.run_id, number, location, ctx.pace.batch_records)
             number += len(cut)
@@ -176,12 +179,13 @@ def _flush(
     gathered.clear()
 
 
-def failed(ctx: Context, claim: Claim, location: str, error: str) -> None:
+def failed(ctx: Context, claim: Claim, location: str, error: ConnectorError) -> None:
     """A location that cannot be read: written down, the others go on."""
     with ctx.ledger.write() as tx:
         claim.fence(ctx, tx)
         # Without a cursor the next try starts at the beginning: what was found is dropped below.
-        values: dict[str, Any] = {"state": "failed", "error": error, "cursor": None, "totals": {}}
+        values: dict[str, Any] = {"state": "failed", "cursor": None, "totals": {}}
+        values |= {"error": str(error), "cause": Trouble.of(error).cause}
         changed = tx.execute(
             update(t.scan)
             .where(t.scan.c.run_id == claim.run_id, t.scan.c.location == location)
@@ -199,12 +203,24 @@ def failed(ctx: Context, claim: Claim, location: str, error: str) -> None:
         )
 
 
-def controls(tx: Connection, run_id: int, location: str) -> list[Ref]:
-    """Records of a location that were kept, so that a look can prove that it sees anything."""
-    row = tx.execute(
-        select(t.scan.c.controls).where(t.scan.c.run_id == run_id, t.scan.c.location == location)
-    ).first()
-    return _load(row.controls) if row else []
+def controls(tx: Connection, claim: Claim, location: str) -> list[Ref]:
+    """Records of a location that were kept, so that a look can prove that it sees anything.
+
+    Those that other shards of the same run met will do as well.
+    """
+    rows = tx.execute(
+        select(t.scan.c.controls)
+        .where(
+            t.scan.c.location == location,
+            t.scan.c.run_id.in_(
+                select(t.run.c.id).where(
+                    or_(t.run.c.id == claim.root, t.run.c.parent_id == claim.root)
+                )
+            ),
+        )
+        .order_by((t.scan.c.run_id == claim.run_id).desc())
+    )
+    return [ref for row in rows for ref in _load(row.controls)][:CONTROLS]
 
 
 def _load(text: bytes | None) -> list[Ref]:

@@ -37,7 +37,7 @@ def _common(claim: Claim, batch: Batch, system: str) -> dict[str, Any]:
     return {
         "policy": batch.how.policy,
         "digest": batch.how.digest,
-        "run": claim.run_id,
+        "run": claim.root,
         "firing": claim.due_at,
         "batch": batch.no,
         "system": system,
@@ -201,7 +201,7 @@ def _about(
         actor=ctx.actor,
         policy=claim.policy,
         digest=claim.digest,
-        run=claim.run_id,
+        run=claim.root,
         firing=claim.due_at,
         kind=claim.kind,
         counts={n: c for n, c in sorted(counts.items()) if c and FINDING not in n},

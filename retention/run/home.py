@@ -17,6 +17,7 @@ from retention.clock import Clock, SystemClock
 from retention.connectors import registry
 from retention.connectors.base import Connector
 from retention.connectors.secrets import resolver
+from retention.connectors.wrap import Buckets
 from retention.errors import PolicyError
 from retention.ledger.store import Ledger
 from retention.policy.check import affected, broken, check, connector_facts
@@ -24,11 +25,11 @@ from retention.policy.digest import digest
 from retention.policy.findings import Finding, Severity
 from retention.policy.load import Loaded, load
 from retention.policy.model import Bundle
-from retention.run import evidence
+from retention.run import evidence, rates
 from retention.run.context import Context, Pace
 from retention.run.executor import Executor
 from retention.run.in_force import InForce, register
-from retention.run.pipeline import Report
+from retention.run.report import Report
 from retention.schedule.compile import compile_job
 from retention.schedule.findings import facts_for_bundle
 from retention.schedule.model import Job
@@ -120,11 +121,22 @@ class Home:
         self.settings = settings
         self.ctx = ctx
         self.examined = examined
+        self._seen = _fingerprint(ctx.folder)
         self.in_force = self._register()
 
     @classmethod
-    def open(cls, settings: Settings, *, actor: str, clock: Clock | None = None) -> Home:
-        """Open ledger, log and keys, examine the files, and write down what they say now."""
+    def open(
+        cls,
+        settings: Settings,
+        *,
+        actor: str,
+        clock: Clock | None = None,
+        buckets: Callable[[Ledger], Buckets] = rates.buckets,
+    ) -> Home:
+        """Open ledger, log and keys, examine the files, and write down what they say now.
+
+        `buckets` makes the rate limits of vendors' accounts; by default the ledger keeps them.
+        """
         clock = clock or SystemClock()
         folder = settings.policies.resolve()
         examined = examine(folder, clock.now())
@@ -132,7 +144,16 @@ class Home:
             raise unusable(examined)
         ledger = Ledger.open(settings.ledger_url)
         keys = settings.state / "keys"
+        try:
+            hasher = SubjectHasher.open(keys, examined.bundle.organisation.country)
+            with ledger.write() as tx:
+                hasher.fits(tx)
+        except BaseException:
+            ledger.close()
+            raise
         resolve = resolver(environment(), str(folder))
+
+        limits = buckets(ledger)
 
         def connect(bundle: Bundle, system: str) -> Connector:
             return registry.open_connector(
@@ -141,12 +162,13 @@ class Home:
                 str(folder),
                 resolve,
                 timezone=bundle.organisation.timezone,
+                buckets=limits,
             )
 
         ctx = Context(
             ledger=ledger,
             log=AuditLog(ledger, keys, settings.origin),
-            hasher=SubjectHasher.open(keys, examined.bundle.organisation.country),
+            hasher=hasher,
             clock=clock,
             open=connect,
             folder=folder,
@@ -155,6 +177,10 @@ class Home:
                 lease=timedelta(seconds=settings.lease_seconds),
                 retry_window=timedelta(minutes=settings.retry_window_minutes),
                 hold_grace=timedelta(days=settings.hold_grace_days),
+                slice=timedelta(seconds=settings.slice_seconds),
+                shards=settings.shards,
+                shard_records=settings.shard_records,
+                system_workers=settings.system_workers,
             ),
             actor=actor,
         )
@@ -193,8 +219,16 @@ class Home:
                 )
         return out
 
+    def refresh(self) -> bool:
+        """Read the policy files again where they changed on disk. Returns whether they did."""
+        if _fingerprint(self.ctx.folder) == self._seen:
+            return False
+        self.reload()
+        return True
+
     def reload(self) -> tuple[Finding, ...]:
         """Read the files again. Files that name no organisation change nothing. Returns errors."""
+        self._seen = _fingerprint(self.ctx.folder)
         examined = examine(self.ctx.folder, self.ctx.clock.now())
         if examined.bundle is not None:
             self.examined = examined
@@ -247,6 +281,16 @@ class Home:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _fingerprint(folder: Path) -> frozenset[tuple[str, int, int]]:
+    """Names, times and sizes of the policy files: enough to see that one was written."""
+    found = set()
+    for path in folder.rglob("*.yaml"):
+        with suppress(OSError):
+            status = path.stat()
+            found.add((str(path), status.st_mtime_ns, status.st_size))
+    return frozenset(found)
 
 
 def unusable(examined: Examined) -> PolicyError:

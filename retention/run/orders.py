@@ -14,11 +14,15 @@ from sqlalchemy import Row, insert, select, update
 from retention.errors import UsageError, Withheld
 from retention.ledger import tables as t
 from retention.ledger.store import instant, stamp
+from retention.run import evidence
 from retention.run.claim import WORKABLE
 from retention.run.context import Context
 from retention.subjects import events, holds
 from retention.subjects.holds import Scope
 from retention.subjects.state import WITHDRAWN
+
+RESTORED = "restored"
+"""Kind of the alarm that says: this ledger is older than the world. A thaw ends it."""
 
 
 def add_hold(
@@ -185,7 +189,23 @@ def thaw(ctx: Context) -> int:
         )
         for number in open_ones:
             ctx.log.append(tx, at, "thaw", actor=ctx.actor, freeze=number)
+        evidence.clear_alarms(ctx, tx, "", (RESTORED,))
     return len(open_ones)
+
+
+def freeze_restored(ctx: Context, reason: str) -> bool:
+    """What a restored ledger begins with: an alarm, and a freeze unless one is in force already.
+
+    Holds and events that were entered since the backup are not in it, so that only a person can
+    say when disposal may go on. Returns whether a freeze was ordered.
+    """
+    with ctx.ledger.read() as tx:
+        frozen = frozen_since(tx) is not None
+    if not frozen:
+        freeze(ctx, reason)
+    with ctx.ledger.write() as tx:
+        evidence.alarm(ctx, tx, "", RESTORED, reason)
+    return not frozen
 
 
 def frozen_since(tx: Any) -> Row[Any] | None:

@@ -1,14 +1,15 @@
-"""One run from its claim to its evidence.
+"""One run, or one shard of a run, from its claim to its evidence.
 
 recover open intents → read the registers that start periods → discover and decide all →
 limits → approval → apply batch by batch → verify → finish. Each step leaves the ledger in a state
-from which any process can go on; see docs/explanation/run-protocol.md.
+from which any process can go on; see docs/explanation/run-protocol.md. A shard stops before the
+limits, which are the whole run's (see `spread`), and its end is part of the run's end.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,17 +29,17 @@ from retention.errors import (
 )
 from retention.ledger import tables as t
 from retention.ledger.store import stamp
-from retention.policy.model import Approval
-from retention.run import batches, discover, evidence, tally
+from retention.run import batches, discover, ending, evidence, spread, tally
 from retention.run.apply import Applier, Speed, backoff, frozen, next_group
 from retention.run.batches import Batch, State, Way
 from retention.run.claim import Claim, RunState
 from retention.run.context import Context
 from retention.run.in_force import InForce
-from retention.run.limits import exceeded
 from retention.run.links import Links
+from retention.run.report import Report
 from retention.run.sessions import Sessions
 from retention.run.survey import Survey
+from retention.run.tally import Trouble
 from retention.run.verify import CHUNK, record, verify
 
 
@@ -46,21 +47,12 @@ class Paused(Exception):  # no error: a request that was met
     """The process was asked to end: the batch at hand is finished, the run is given back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How a run, or one slice of it, ended. `problems` name locations and causes, no records."""
-
-    run_id: int
-    policy: str
-    state: RunState
-    counts: Mapping[str, int]
-    problems: tuple[str, ...] = ()
-    exit_code: ExitCode = ExitCode.OK
-
-
 @dataclass(slots=True)
 class Run:
-    """One claimed run. `moment` gives now and each policy's next firing; `stop` asks to pause."""
+    """One claimed run or shard.
+
+    `moment` gives now and each policy's next firing; `stop` asks to pause.
+    """
 
     ctx: Context
     in_force: InForce
@@ -88,7 +80,7 @@ class Run:
                 self._recover(sessions)
                 if self.claim.state in (RunState.PENDING, RunState.DISCOVERING):
                     self._discover(sessions)
-                    if report := self._halted():
+                    if report := self._arrive() if self.claim.part else self._halted():
                         return report
                 self._apply(sessions)
                 self._verify(sessions)
@@ -131,37 +123,36 @@ class Run:
             except ConnectorError as error:
                 self._problem(sessions, location, error)
                 if self._give_up(error):
-                    discover.failed(self.ctx, self.claim, location, str(error))
+                    discover.failed(self.ctx, self.claim, location, error)
         with self.ctx.ledger.read() as tx:
             # Set, not added: after a retry the same locations are summed up again.
             for name, number in tally.discovered(tx, self.claim.run_id).items():
                 self.counts[name] = number
 
+    def _arrive(self) -> Report:
+        """A shard has decided all of its records: the limits look at all shards together."""
+        if self._may_retry():
+            return self._later()
+        self.claim.state = RunState.READY
+        with self.ctx.ledger.write() as tx:
+            self.claim.fence(self.ctx, tx, state=str(RunState.READY), counts=dict(self.counts))
+            self.claim.let_go(tx)
+            spread.arrived(self.ctx, tx, self.claim)
+        return self._report(RunState.READY)
+
     def _halted(self) -> Report | None:
         """Limits over the whole plan, then approval, before the first act."""
         if self._may_retry():
             return self._later()
-        with self.ctx.ledger.read() as tx:
-            sizes = tally.sizes(tx, self.claim.run_id)
-            history = tally.history(tx, self.claim)
-        policy = self.in_force.policy(self.claim.policy)
-        organisation = self.in_force.bundle_of(self.claim.policy).organisation
-        broken = exceeded(policy.limits, organisation.limits, sizes, history)
-        due = sum(size.due for size in sizes.values())
-        if broken and not self.claim.kind.startswith("plan"):
-            return self._stopped(broken)
+        if broken := ending.over_limits(self.ctx, self.in_force, self.claim):
+            ending.stop(self.ctx, self.claim, self.counts, broken)
+            return self._report(RunState.STOPPED, ExitCode.LIMIT, *broken)
         with self.ctx.ledger.write() as tx:
             self.claim.fence(self.ctx, tx, counts=dict(self.counts))
             evidence.planned(self.ctx, tx, self.claim, self.counts)
-        if policy.approval is Approval.EACH_RUN and due and self.claim.approved_by is None:
-            self._enter(RunState.WAITING)
-            self.claim.release(self.ctx, note="waits for approval")
-            return self._report(
-                RunState.WAITING,
-                ExitCode.WITHHELD,
-                f"{due} records are due and wait for approval:"
-                f" retention approve {self.claim.policy}",
-            )
+        if ending.must_wait(self.in_force, self.claim, self.counts):
+            note = ending.wait(self.ctx, self.claim, self.counts)
+            return self._report(RunState.WAITING, ExitCode.WITHHELD, note)
         self._enter(RunState.APPLYING)
         return None
 
@@ -225,28 +216,42 @@ class Run:
         self.counts["failed_temporary"] += self._give_up_rest()
         self._give_up_intents()
         self._give_up_looking()
-        state, code = tally.verdict(self.claim, self.counts, self.problems.values())
+        if self.claim.part:
+            return self._finish_shard()
+        state, code = ending.finish(self.ctx, self.claim, self.counts, self._troubles())
+        return self._report(state, code)
+
+    def _finish_shard(self) -> Report:
+        """The shard's end; the run adds up all of them, and writes the evidence of the whole."""
+        troubles = self._troubles()
+        state, code = tally.verdict(self.claim, self.counts, troubles)
+        told = {"cause": troubles[0].cause, "note": troubles[0].said} if troubles else {}
         with self.ctx.ledger.write() as tx:
-            at = self.ctx.clock.now()
             self.claim.fence(
                 self.ctx,
                 tx,
                 state=str(state),
-                finished_at=stamp(at),
+                finished_at=stamp(self.ctx.clock.now()),
                 counts=dict(self.counts),
-                note="; ".join(sorted(str(e) for e in self.problems.values())),
+                **told,
             )
             batches.blank(tx, self.claim.run_id)
-            evidence.finished(self.ctx, tx, self.claim, self.counts, str(state))
-            errors = self.problems.values()
-            tally.alarms(self.ctx, tx, self.claim.policy, state, self.counts, errors)
             self.claim.let_go(tx)
-        self.ctx.log.checkpoint(self.ctx.clock.now())
+            spread.arrived(self.ctx, tx, self.claim)
         return self._report(state, code)
+
+    def _troubles(self) -> list[Trouble]:
+        """Every location that failed, in this process or in one that worked on the run before."""
+        with self.ctx.ledger.read() as tx:
+            found = tally.unread(tx, self.claim.run_id)
+        found |= {name: Trouble.of(error) for name, error in self.problems.items()}
+        return list(found.values())
 
     # --- what the steps lean on -----------------------------------------------------------------
 
     def _locations(self) -> tuple[str, ...]:
+        if self.claim.part:
+            return (self.claim.part.location,)
         bundle = self.in_force.bundle_of(self.claim.policy)
         return bundle.locations_of(bundle.policies[self.claim.policy])
 
@@ -262,6 +267,7 @@ class Run:
                     policy=self.claim.policy,
                     moment=self.moment,
                     links=self._links,
+                    span=self.claim.part.span if self.claim.part else None,
                 )
             except UsageError as error:
                 # Settings that were sound when approved may fit no more (a removed connector).
@@ -346,33 +352,10 @@ class Run:
         for batch in left:
             record(self.ctx, self.claim, self._system_of(batch.location), [batch], {}, self._count)
 
-    def _stopped(self, reasons: list[str]) -> Report:
-        with self.ctx.ledger.write() as tx:
-            at = self.ctx.clock.now()
-            self.claim.fence(
-                self.ctx,
-                tx,
-                state=str(RunState.STOPPED),
-                finished_at=stamp(at),
-                counts=dict(self.counts),
-                note="; ".join(reasons),
-            )
-            batches.blank(tx, self.claim.run_id)
-            evidence.stopped(self.ctx, tx, self.claim, self.counts, reasons)
-            evidence.alarm(self.ctx, tx, self.claim.policy, "limit", "; ".join(reasons))
-            self.claim.let_go(tx)
-        self.ctx.log.checkpoint(self.ctx.clock.now())
-        return self._report(RunState.STOPPED, ExitCode.LIMIT, *reasons)
-
     def _report(self, state: RunState, code: ExitCode = ExitCode.OK, *notes: str) -> Report:
-        return Report(
-            self.claim.run_id,
-            self.claim.policy,
-            state,
-            dict(self.counts),
-            (*notes, *sorted(str(e) for e in self.problems.values())),
-            code,
-        )
+        self.claim.state = state
+        problems = sorted(str(e) for e in self.problems.values())
+        return Report.of(self.claim, self.counts, code, (*notes, *problems))
 
     @contextmanager
     def _closing(self) -> Iterator[None]:

@@ -18,20 +18,20 @@ class Sessions:
 
     def __init__(self, ctx: Context, bundle: Bundle) -> None:
         self._ctx = ctx
-        self._bundle = bundle
+        self.bundle = bundle
         self._acting: dict[str, Connector] = {}
         self._looking: dict[str, Connector] = {}
 
     def acting(self, system: str) -> Connector:
         """The session that discovers and acts."""
         if system not in self._acting:
-            self._acting[system] = self._ctx.open(self._bundle, system)
+            self._acting[system] = self._ctx.open(self.bundle, system)
         return self._acting[system]
 
     def looking(self, system: str) -> Connector:
         """Another session, that never acts: verification must not trust the one that did."""
         if system not in self._looking:
-            self._looking[system] = self._ctx.open(self._bundle, system)
+            self._looking[system] = self._ctx.open(self.bundle, system)
         return self._looking[system]
 
     def drop(self, system: str) -> None:
@@ -67,6 +67,7 @@ def target(
     fields: tuple[str, ...] = (),
     where: tuple[tuple[str, str, object], ...] = (),
     bounds: tuple[Bound, ...] = (),
+    span: str | None = None,
 ) -> Target:
     """A location as its connector sees it."""
     return Target(
@@ -76,4 +77,5 @@ def target(
         fields=fields,
         where=tuple(Condition(source, Op(op), value) for source, op, value in where),
         bounds=bounds,
+        span=span,
     )

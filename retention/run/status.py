@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from retention.ledger import tables as t
 from retention.ledger.store import Ledger, instant, stamp
@@ -16,13 +17,33 @@ from retention.run.in_force import InForce, Standing
 from retention.schedule.fires import next_fire
 from retention.schedule.model import Job
 
+ILL = ("broken", "failing", "late", "stopped")
+"""States of a policy in which monitoring should call somebody."""
+STATES = (
+    *ILL,
+    *("frozen", "not approved", "waiting for approval", "running"),
+    *("change not approved", "removal not approved", "ok"),
+)
+"""Every word that a policy's state can be."""
 LATE_AFTER_SECONDS = 300
 """A firing that should have begun so long ago and has not: nothing is running."""
 
 
+_SHOWN = (
+    *(t.run.c.id, t.run.c.policy, t.run.c.state, t.run.c.counts),
+    *(t.run.c.started_at, t.run.c.finished_at),
+)
+_WHOLE = t.run.c.parent_id.is_(None)
+"""A run, and no shard of one."""
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyStatus:
-    """One policy's row of `status`. `state` is one word; `alarms` name what is wrong."""
+    """One policy's row of `status`. `state` is one word; `alarms` name what is wrong.
+
+    `last_run`, `last_state`, `last_seconds` are of the run that ended last; `last_success` is when
+    one last ended with nothing left undone.
+    """
 
     policy: str
     state: str
@@ -34,6 +55,10 @@ class PolicyStatus:
     held: int
     review: int
     alarms: tuple[str, ...] = ()
+    last_success: str | None = None
+    last_seconds: float | None = None
+    unverified: int = 0
+    still_there: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The row as `status --json` prints it."""
@@ -48,12 +73,16 @@ class PolicyStatus:
             "review": self.review,
             "last_state": self.last_state,
             "alarms": list(self.alarms),
+            "last_success": self.last_success,
+            "last_seconds": self.last_seconds,
+            "unverified": self.unverified,
+            "still_there": self.still_there,
         }
 
     @property
     def ill(self) -> bool:
         """Whether monitoring should call somebody."""
-        return self.state in ("broken", "failing", "late", "stopped") or self.overdue > 0
+        return self.state in ILL or self.overdue > 0
 
 
 def status(
@@ -61,23 +90,12 @@ def status(
 ) -> list[PolicyStatus]:
     """Every policy, in the files or still enforced, sorted by name.
 
-    A policy that no tick has met yet shows the firing that the next tick would give it.
+    A policy that no tick has met yet shows the firing that the next tick would give it. The
+    number of statements does not depend on the number of policies.
     """
     with ledger.read() as tx:
-        frozen = tx.execute(select(t.freeze.c.id).where(t.freeze.c.thawed_at.is_(None))).first()
-        schedules = {row.policy: row for row in tx.execute(select(t.schedule)).all()}
-        return [
-            _one(
-                tx,
-                in_force,
-                name,
-                schedules.get(name),
-                jobs.get(name),
-                now,
-                frozen=frozen is not None,
-            )
-            for name in in_force.names()
-        ]
+        known = _known(tx)
+    return [_one(in_force, name, known, jobs.get(name), now) for name in in_force.names()]
 
 
 def alarms(ledger: Ledger) -> list[tuple[str, str, str, str]]:
@@ -89,35 +107,68 @@ def alarms(ledger: Ledger) -> list[tuple[str, str, str, str]]:
         return [(r.policy, r.kind, r.detail, r.raised_at) for r in rows]
 
 
-def _one(
-    tx: Connection,
-    in_force: InForce,
-    name: str,
-    schedule: Any,
-    job: Job | None,
-    now: datetime,
-    *,
-    frozen: bool,
-) -> PolicyStatus:
-    newest = tx.execute(
-        select(t.run).where(t.run.c.policy == name).order_by(t.run.c.id.desc()).limit(1)
-    ).first()
-    last = tx.execute(
-        select(t.run)
-        .where(t.run.c.policy == name, t.run.c.state.in_([str(s) for s in FINAL]))
-        .order_by(t.run.c.finished_at.desc())
-        .limit(1)
-    ).first()
-    open_alarms = tuple(
-        tx.execute(
-            select(t.alarm.c.kind).where(t.alarm.c.policy == name, t.alarm.c.cleared_at.is_(None))
-        ).scalars()
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the ledger says of all policies at once, by their names."""
+
+    frozen: bool
+    schedules: Mapping[str, Any]
+    newest: Mapping[str, Any]
+    last: Mapping[str, Any]
+    successes: Mapping[str, str]
+    alarms: Mapping[str, list[str]]
+
+
+def _known(tx: Connection) -> _Known:
+    newest = select(func.max(t.run.c.id)).where(_WHOLE).group_by(t.run.c.policy)
+    ended = (
+        select(t.run.c.policy, func.max(t.run.c.finished_at).label("at"))
+        .where(_WHOLE, t.run.c.state.in_([str(s) for s in FINAL]))
+        .group_by(t.run.c.policy)
+        .subquery()
     )
+    last = (
+        select(*_SHOWN)
+        .join(
+            ended,
+            (ended.c.policy == t.run.c.policy) & (ended.c.at == t.run.c.finished_at),
+        )
+        .where(_WHOLE)
+        .order_by(t.run.c.id)
+    )
+    successes = (
+        select(t.run.c.policy, func.max(t.run.c.finished_at))
+        .where(_WHOLE, t.run.c.state == str(RunState.DONE))
+        .group_by(t.run.c.policy)
+    )
+    open_alarms: dict[str, list[str]] = defaultdict(list)
+    for row in tx.execute(
+        select(t.alarm.c.policy, t.alarm.c.kind)
+        .where(t.alarm.c.cleared_at.is_(None))
+        .order_by(t.alarm.c.id)
+    ):
+        open_alarms[row.policy].append(row.kind)
+    frozen = tx.execute(select(t.freeze.c.id).where(t.freeze.c.thawed_at.is_(None))).first()
+    return _Known(
+        frozen=frozen is not None,
+        schedules={row.policy: row for row in tx.execute(select(t.schedule))},
+        newest={r.policy: r for r in tx.execute(select(*_SHOWN).where(t.run.c.id.in_(newest)))},
+        last={row.policy: row for row in tx.execute(last)},
+        successes=dict(tx.execute(successes).tuples().all()),
+        alarms=open_alarms,
+    )
+
+
+def _one(
+    in_force: InForce, name: str, known: _Known, job: Job | None, now: datetime
+) -> PolicyStatus:
+    newest, last = known.newest.get(name), known.last.get(name)
+    schedule = known.schedules.get(name)
     counts = (newest.counts if newest is not None else None) or {}
-    overdue = _overdue(counts) if newest is not None else 0
+    overdue = _overdue(counts)
     return PolicyStatus(
         policy=name,
-        state=_state(in_force, name, newest, schedule, now, frozen=frozen),
+        state=_state(in_force, name, newest, schedule, now, frozen=known.frozen),
         last_run=last.finished_at if last is not None else None,
         last_state=last.state if last is not None else None,
         next_fire=schedule.next_fire if schedule is not None else _first_fire(job, now),
@@ -125,8 +176,18 @@ def _one(
         oldest_overdue_days=counts.get("oldest_overdue_days", 0) if overdue else 0,
         held=counts.get("held", 0),
         review=counts.get("review", 0),
-        alarms=open_alarms,
+        alarms=tuple(known.alarms.get(name, ())),
+        last_success=known.successes.get(name),
+        last_seconds=_seconds(last),
+        unverified=counts.get("unknown", 0),
+        still_there=counts.get("still_there", 0),
     )
+
+
+def _seconds(run: Any) -> float | None:
+    if run is None or not run.started_at or not run.finished_at:
+        return None
+    return (instant(run.finished_at) - instant(run.started_at)).total_seconds()
 
 
 def _first_fire(job: Job | None, now: datetime) -> str | None:

@@ -41,7 +41,7 @@ class Survey:
     """One location as seen through the policies: what to read of it, and what becomes of it.
 
     `policy`: the one whose disposal is wanted; its dates are pushed down to the system. None:
-    every record is read (plans with `--all`, registers).
+    every record is read (plans with `--all`, registers). `span`: only this part of the location.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Survey:
         policy: str | None,
         moment: Callable[[], Moment],
         links: Links,
+        span: str | None = None,
     ) -> None:
         self.ctx = ctx
         self.bundle = bundle
@@ -65,6 +66,7 @@ class Survey:
         self.links = links
         self.moment = moment
         self.policy = policy
+        self.span = span
         cluster = location.partition("/")[0]
         before = (b for _, b in rules.approved.values())
         self.waited_for: frozenset[Link] = frozenset().union(
@@ -92,6 +94,7 @@ class Survey:
             fields=tuple(dict.fromkeys((*decider.fields, *self._waited_for_keys()))),
             where=where,
             bounds=bounds,
+            span=self.span,
         )
 
     def _waited_for_dates(self) -> Iterator[str]:

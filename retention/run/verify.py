@@ -90,7 +90,7 @@ def _look(
 def _control(ctx: Context, claim: Claim, survey: Survey) -> tuple[Ref | None, bool]:
     """A record that must be readable, and whether all that we knew of can no longer be read."""
     with ctx.ledger.read() as tx:
-        known = discover.controls(tx, claim.run_id, survey.location)
+        known = discover.controls(tx, claim, survey.location)
     if not known:
         return None, False
     aim = replace(survey.target, where=(), bounds=())

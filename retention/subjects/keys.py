@@ -15,9 +15,14 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import idna
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
 
-from retention.errors import RetentionError, UsageError
+from retention.errors import AuditUnwritable, RetentionError, UsageError
+from retention.ledger.tables import meta
 
+KEY_CHECK = "subjects_key"
+"""Row of `meta` that tells whether a machine holds the same key, and nothing else about it."""
 _DIGEST_BYTES = 16
 
 
@@ -98,6 +103,27 @@ class SubjectHasher:
                 code="key-exposed",
             )
         return cls(path.read_bytes(), country)
+
+    def fits(self, tx: Connection) -> None:
+        """Compare the key with the one that this ledger was begun with, or note that it begins.
+
+        Under another key no hold and no withdrawal would be found again, so that what they keep
+        would go. Raises AuditUnwritable.
+        """
+        mine = hmac.digest(self._key, b"retention subject key", "sha256")[:8].hex()
+        asked = select(meta.c.value).where(meta.c.key == KEY_CHECK)
+        kept = tx.execute(asked).scalar_one_or_none()
+        if kept is None:
+            make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+            tx.execute(make(meta).values(key=KEY_CHECK, value=mine).on_conflict_do_nothing())
+            kept = tx.execute(asked).scalar_one()
+        if kept != mine:
+            raise AuditUnwritable(
+                "the keys folder does not hold the key of people's hashes that this ledger uses",
+                hint="every machine needs the keys folder that the ledger was begun with; after "
+                "a restore too",
+                code="keys-differ",
+            )
 
     def subject(self, kind: str, value: str) -> str:
         """Keyed hash of a person's key, 22 characters. Kinds are told apart."""

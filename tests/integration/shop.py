@@ -13,7 +13,7 @@ from typing import Any
 
 from retention.run.home import Home
 from retention.run.in_force import approve
-from retention.run.pipeline import Report
+from retention.run.report import Report
 from retention.settings import Settings
 
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ from retention.audit.verify import verify_ledger
 from retention.errors import ExitCode
 from retention.ledger import tables as t
 from retention.run.in_force import approve
-from retention.run.pipeline import Report
+from retention.run.report import Report
 from tests.integration.shop import MONTHLY, Shop
 from tests.servers.postgres import Postgres
 

@@ -69,6 +69,7 @@ def test_an_older_ledger_is_upgraded_without_loss(url: str) -> None:
                 " VALUES (1, 'c/l', 'read', 7, '{}')"
             )
         )
+    migrate.raise_to_head(engine)
     engine.dispose()
     ledger = Ledger.open(url)
     assert differences(ledger.engine) == []

@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from retention.connectors import registry
 from retention.connectors.base import Connector
 from retention.connectors.memory import lost
-from retention.errors import AuditUnwritable, ExitCode, Withheld
+from retention.errors import AuditUnwritable, ExitCode, PermanentFailure, Withheld
 from retention.ledger import tables as t
 from retention.run.approval import approve_policy
 from retention.run.claim import RunState
@@ -305,7 +305,7 @@ def test_a_location_that_failed_halfway_is_read_from_its_beginning_again(shop: S
             tx.execute(t.scan.insert().values(**halfway, cursor=page.cursor, scanned=40))
         held = claim(ctx, run_id)
         assert held is not None
-        discover.failed(ctx, held, "enquiries/form", "gone")
+        discover.failed(ctx, held, "enquiries/form", PermanentFailure("gone"))
         held.release(ctx)
         home.executor().finish(held.run_id)
     assert shop.keys() == set(range(30, 40))

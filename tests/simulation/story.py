@@ -14,6 +14,7 @@ import pytest
 
 from retention.connectors import memory
 from retention.policy.model import Bundle
+from retention.run.context import Pace
 from tests.simulation.invariants import broken
 from tests.simulation.world import START, World
 
@@ -106,13 +107,16 @@ def bundle(store: str, promises: Promises) -> Bundle:
 class Story:
     """A random world: which records are due, which must stay, and a hold that arrives midway."""
 
-    def __init__(self, folder: Path, seed: int, *, rows: tuple[int, int] = (7, 14)) -> None:
+    def __init__(
+        self, folder: Path, seed: int, *, rows: tuple[int, int] = (7, 14), shards: int = 1
+    ) -> None:
         self.random = random.Random(seed)
         self.rows = rows
         self.promises = Promises() if rows == SMALL else Promises.chosen_by(self.random)
         self.name = f"sim-{folder.name}-{seed}"
         memory.forget(self.name)
         self.world = World(folder, bundle(self.name, self.promises), self.name)
+        self.world.pace = Pace(batch_records=3, shards=shards, shard_records=2)
         self.due: set[str] = set()
         self.kept: set[str] = set()
         self._fill()
@@ -180,12 +184,21 @@ class Story:
         return broken(self.world, due=self.due, kept=self.kept)
 
 
-def steps_of(folder: Path, seed: int, *, rows: tuple[int, int] = (7, 14)) -> int:
+def steps_of(folder: Path, seed: int, *, rows: tuple[int, int] = (7, 14), shards: int = 1) -> int:
     """How many points there are at which this story's daemon can die."""
-    story = Story(folder, seed, rows=rows)
+    story = Story(folder, seed, rows=rows, shards=shards)
     story.live_until_rest()
     assert story.verdict() == []
     return story.world.fate.steps
+
+
+def company(story: Story, at: list[int]) -> list[str]:
+    """At each of these steps another process, on another machine, works for one slice."""
+    world = story.world
+    for step in at:
+        world.fate.happenings[step] = world.slice
+    story.live_until_rest()
+    return story.verdict()
 
 
 def sleeper(story: Story, at: int) -> list[str]:

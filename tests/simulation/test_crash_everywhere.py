@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.story import SMALL, Story, fresh, sleeper, steps_of
+from tests.simulation.story import SMALL, Story, company, fresh, sleeper, steps_of
 
 __all__ = ["fresh"]
 
@@ -26,6 +26,44 @@ def test_a_death_at_every_single_step_loses_and_doubles_nothing(
         story.world.fate.die_at = k
         story.live_until_rest()
         assert story.verdict() == [], f"died at step {k}: {story.world.fate.trail[k - 1]}"
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_death_at_every_single_step_of_a_run_with_shards(
+    fresh: Callable[[], Path], part: int
+) -> None:
+    """Splitting, arriving, the common limits and the common end: killed at each step in turn."""
+    total = steps_of(fresh(), 1, rows=SMALL, shards=3)
+    assert total > 100
+    for k in range(1 + part, total + 1, PARTS):
+        story = Story(fresh(), 1, rows=SMALL, shards=3)
+        story.world.fate.die_at = k
+        story.live_until_rest()
+        assert story.verdict() == [], f"died at step {k}: {story.world.fate.trail[k - 1]}"
+
+
+@pytest.mark.parametrize("seed", range(50, 56))
+def test_several_processes_share_the_shards_of_a_run(fresh: Callable[[], Path], seed: int) -> None:
+    """Others work for a slice between any two steps, one dies, a hold arrives: all rules hold."""
+    total = steps_of(fresh(), seed, shards=4)
+    for _ in range(3):
+        story = Story(fresh(), seed, shards=4)
+        if story.due:
+            key = story.random.choice(sorted(story.due))
+            story.hold_arrives(story.random.randint(1, total), key)
+        story.world.fate.die_at = story.random.randint(1, total)
+        steps = [story.random.randint(1, total) for _ in range(6)]
+        assert company(story, steps) == []
+
+
+@pytest.mark.parametrize("seed", range(60, 63))
+def test_a_process_that_slept_past_its_lease_on_a_shard_is_refused(
+    fresh: Callable[[], Path], seed: int
+) -> None:
+    """Another process takes the shard over and ends the run; the sleeper writes nothing more."""
+    total = steps_of(fresh(), seed, shards=3)
+    for at in range(5, total, 19):
+        assert sleeper(Story(fresh(), seed, shards=3), at) == []
 
 
 @pytest.mark.parametrize("seed", range(2, 18))

@@ -272,6 +272,16 @@ class World:
             gc.collect()
         return not died
 
+    def slice(self) -> None:
+        """Another process ticks, claims what is free and works on it for one slice."""
+        ctx = self.process()
+        try:
+            executor = self._executor(ctx)
+            executor.tick()
+            executor.slice()
+        finally:
+            ctx.ledger.close()
+
     def hold(self, **scope: Any) -> int:
         """A hold arrives, as the command line would write it."""
         with self.quietly() as ctx, ctx.ledger.write() as tx:

@@ -16,7 +16,13 @@ manifest = Manifest(
     kind="sql",
     title="Rows of a database (SQLite, PostgreSQL, MariaDB)",
     capabilities=(
-        Cap.DELETE | Cap.MASK | Cap.READ | Cap.CONDITIONAL | Cap.PUSH_DOWN | Cap.CHILDREN
+        Cap.DELETE
+        | Cap.MASK
+        | Cap.READ
+        | Cap.CONDITIONAL
+        | Cap.PUSH_DOWN
+        | Cap.CHILDREN
+        | Cap.SHARDS
     ),
     system_settings=SqlSystem,
     location_settings=SqlLocation,

@@ -88,6 +88,9 @@ class SqlConnector:
     def count(self, target: Target) -> int | None:
         return find.total(self._session, self._at(target).layout, target)
 
+    def spans(self, target: Target, most: int, least: int) -> tuple[str | None, ...]:
+        return find.spans(self._session, self._at(target).layout, target, most, least)
+
     def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
         # The schema may have changed since an earlier call: a run looks once, at its start.
         self._forget()

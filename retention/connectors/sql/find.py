@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, String, func, or_, select
@@ -26,7 +27,8 @@ def pages(
     """Every row that may match, in the order of the key."""
     layout = reading.layout
     key = layout.key_column
-    statement = select(*reading.columns).where(*pushed(layout, target)).order_by(key).limit(size)
+    wanted = (*pushed(layout, target), *_within(layout, target.span))
+    statement = select(*reading.columns).where(*wanted).order_by(key).limit(size)
     after = _after(layout, cursor)
     while True:
         page = statement if after is None else statement.where(key > after)
@@ -54,6 +56,33 @@ def _after(layout: Layout, cursor: str | None) -> Any:
         return layout.to_key(said["after"]) if said["table"] == layout.container else None
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def spans(
+    session: Session, layout: Layout, target: Target, most: int, least: int
+) -> tuple[str | None, ...]:
+    """Even ranges of a whole-numbered key. Other keys are not cut: their spread is unknown."""
+    if not isinstance(layout.key_type, Integer):
+        return (None,)
+    ends = select(func.min(layout.key_column), func.max(layout.key_column))
+    first, last = session.told(target.name, lambda: session.reading().execute(ends).one())
+    if not isinstance(first, int) or not isinstance(last, int):
+        return (None,)
+    # Numbers may be missing in between, so this is the most that a range can hold.
+    number = min(most, (last - first + 1) // max(1, least))
+    if number < 2:
+        return (None,)
+    cuts = [None, *(first + (last - first + 1) * n // number for n in range(1, number)), None]
+    return tuple(json.dumps(span) for span in pairwise(cuts))
+
+
+def _within(layout: Layout, span: str | None) -> list[ColumnElement[bool]]:
+    if span is None:
+        return []
+    first, end = json.loads(span)
+    key = layout.key_column
+    above = [] if first is None else [key >= first]
+    return above if end is None else [*above, key < end]
 
 
 def total(session: Session, layout: Layout, target: Target) -> int | None:

@@ -11,7 +11,8 @@ branch_labels = None
 depends_on = None
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_COLUMNS = ("parent_id", "shard", "location", "span", "system", "cause", "served_at", "active")
+_COLUMNS = ("parent_id", "shard", "location", "span", "system", "cause", "turn", "active")
+_INDEXED = ("parent_id", "turn", "lease_until")
 
 
 def _run_columns() -> list[sa.Column[object]]:
@@ -22,16 +23,18 @@ def _run_columns() -> list[sa.Column[object]]:
         sa.Column("span", sa.Text(), nullable=True),
         sa.Column("system", sa.String(length=200), nullable=True),
         sa.Column("cause", sa.String(length=64), nullable=True),
-        sa.Column("served_at", sa.String(length=32), nullable=True),
+        sa.Column("turn", sa.String(length=32), nullable=False, server_default=""),
         sa.Column("active", sa.Boolean(), nullable=True),
     ]
 
 
 def upgrade() -> None:
     # Plain ALTER TABLE: rebuilding `run` would empty the tables that point to it.
-    for column in _run_columns():
-        op.add_column("run", column)
-    op.create_index("ix_run_parent_id", "run", ["parent_id"])
+    for added in _run_columns():
+        op.add_column("run", added)
+    op.execute("UPDATE run SET turn = created_at")
+    for column in _INDEXED:
+        op.create_index(f"ix_run_{column}", "run", [column])
     op.create_index(
         "uq_run_active",
         "run",
@@ -40,6 +43,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("active IS 1"),
         postgresql_where=sa.text("active IS true"),
     )
+    op.add_column("scan", sa.Column("cause", sa.String(length=64), nullable=True))
     op.add_column("alarm", sa.Column("told_at", sa.String(length=32), nullable=True))
     op.add_column("alarm", sa.Column("end_told_at", sa.String(length=32), nullable=True))
     op.create_table(
@@ -65,8 +69,10 @@ def downgrade() -> None:
     op.drop_table("node")
     op.drop_column("alarm", "end_told_at")
     op.drop_column("alarm", "told_at")
+    op.drop_column("scan", "cause")
     op.drop_index("uq_run_active", "run")
-    op.drop_index("ix_run_parent_id", "run")
+    for column in _INDEXED:
+        op.drop_index(f"ix_run_{column}", "run")
     with op.batch_alter_table("run") as run:
         for name in _COLUMNS:
             run.drop_column(name)
