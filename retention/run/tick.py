@@ -38,13 +38,14 @@ def clock_went_back(tx: Connection, now: datetime) -> bool:
 
 
 def tick(ctx: Context, in_force: InForce, jobs: Mapping[str, Job]) -> list[int]:
-    """Write down every firing owed by now. Returns the new runs' ids.
+    """Write down every firing owed by now. Returns the new runs' ids. Raises LedgerMoved.
 
     Policies that only keep have nothing to do at any moment, so they never fire.
     """
     now = ctx.clock.now()
     jobs = {n: j for n, j in jobs.items() if in_force.policy(n).then.kind is not Then.KEEP}
     with ctx.ledger.write() as tx:
+        ctx.ledger.same_schema(tx)
         if clock_went_back(tx, now):
             evidence.alarm(ctx, tx, "", "clock-went-back", "the machine's clock went backwards")
             return []

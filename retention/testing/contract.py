@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ from retention.connectors.base import (
     Cap,
     Condition,
     Connector,
+    Divisible,
     Level,
     Manifest,
     Op,
@@ -201,6 +203,37 @@ class ConnectorContract:
         connector.close()
         found = [r.ref.key for r in (*first.records, *rest)]
         assert sorted(found) == sorted(keys)
+
+    def test_spans_together_hold_every_record_once(self, world: World) -> None:
+        """Cut for several workers: nothing in two spans, nothing in none, not even what is new."""
+        keys = world.put([Plan(f"r{n}", _day(n)) for n in range(world.page * 4)])
+        connector = world.open()
+        if Cap.SHARDS not in connector.describe().capabilities:
+            assert not isinstance(connector, Divisible)
+            connector.close()
+            return
+        assert isinstance(connector, Divisible)
+        assert connector.spans(world.target(), 1, 1) == (None,)
+        spans = connector.spans(world.target(), 3, world.page)
+        connector.close()
+        assert 1 <= len(spans) <= 3
+        keys = [*keys, *world.put([Plan("later", _day(99))])]
+        found = [self._in_span(world, span) for span in spans]
+        assert all(found)
+        assert sorted(key for part in found for key in part) == sorted(keys)
+
+    def _in_span(self, world: World, span: str | None) -> list[str]:
+        """Its records, read with a break after the first page."""
+        aim = replace(world.target(), span=span)
+        connector = world.open()
+        first = next(iter(connector.find(aim)), None)
+        world.drop(connector)
+        if first is None:
+            return []
+        connector = world.open()
+        rest = [r for page in connector.find(aim, first.cursor) for r in page.records]
+        connector.close()
+        return [r.ref.key for r in (*first.records, *rest)]
 
     def test_recheck_reads_again_and_says_absent_by_silence(self, world: World) -> None:
         """What is gone yields nothing; what is there yields the same ref as before."""

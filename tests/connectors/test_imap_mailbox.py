@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from retention.connectors.base import Bound, Condition, Level, Op, Record, Ref, Result, Target
+from retention.connectors.base import (
+    Bound,
+    Condition,
+    Divisible,
+    Level,
+    Op,
+    Record,
+    Ref,
+    Result,
+    Target,
+)
 from retention.connectors.imap import connector as imap_connector
 from retention.connectors.imap import copies
 from retention.errors import CredentialsRefused, PermanentFailure
@@ -22,7 +33,7 @@ from tests.connectors.imap_world import (
     short_lived,
 )
 from tests.servers.dovecot import Dovecot
-from tests.servers.mailbox import Mailbox
+from tests.servers.mailbox import Mailbox, message
 
 OLD = datetime(2024, 1, 10, 8, 30, tzinfo=UTC)
 INBOX = location("INBOX")
@@ -471,3 +482,48 @@ def test_a_recheck_asks_the_server_whatever_is_remembered(mailbox: Mailbox) -> N
     fewer = location("INBOX", fields=("subject",))
     assert [set(r.fields) for r in connector.recheck(fewer, keys)] == [{"subject"}] * 2
     connector.close()
+
+
+# --- spans ------------------------------------------------------------------------------------
+
+
+def spans_of(mailbox: Mailbox, target: Target, most: int, least: int) -> tuple[str | None, ...]:
+    connector = open_imap(mailbox)
+    try:
+        assert isinstance(connector, Divisible)
+        return connector.spans(target, most, least)
+    finally:
+        connector.close()
+
+
+def test_a_mailbox_is_cut_by_folders_and_by_ranges_of_a_large_one(mailbox: Mailbox) -> None:
+    """Each message in one span, also what arrives, and what lies in a folder that is new."""
+    mailbox.create("Customers", "Customers/One", "Customers/Two")
+    mailbox.write("INBOX", [(message(), OLD) for _ in range(40)])
+    mailbox.write("Customers/One", [(message(), OLD) for _ in range(40, 50)])
+    mailbox.write("Customers/Two", [(message(), OLD) for _ in range(50, 53)])
+    aim = location("INBOX", "Customers*")
+    spans = spans_of(mailbox, aim, 4, 10)
+    assert len(spans) == 4
+    mailbox.create("Customers/Three")
+    mailbox.write("Customers/Three", [(message(), OLD)])
+    mailbox.write("INBOX", [(message(), OLD)])
+    parts = [[r.ref.key for r in found(mailbox, replace(aim, span=span))] for span in spans]
+    assert max(map(len, parts)) <= 20
+    assert sorted(key for part in parts for key in part) == sorted(
+        r.ref.key for r in found(mailbox, aim)
+    )
+    assert sum(map(len, parts)) == 55
+
+
+def test_a_folder_that_was_replaced_after_the_cut_voids_its_spans(mailbox: Mailbox) -> None:
+    """Its UIDs mean other messages now: a permanent failure, and the next run cuts anew."""
+    mailbox.append("Archive", *(message() for _ in range(30)), received=OLD)
+    aim = location("Archive")
+    spans = spans_of(mailbox, aim, 3, 10)
+    assert len(spans) == 3
+    with mailbox.client() as client:
+        client.delete_folder("Archive")
+    mailbox.append("Archive", *(message() for _ in range(30)), received=OLD)
+    with pytest.raises(PermanentFailure, match="UIDVALIDITY"):
+        found(mailbox, replace(aim, span=spans[1]))

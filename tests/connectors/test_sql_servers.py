@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,17 @@ import pytest
 from pydantic import SecretStr
 
 from retention.connectors import sql
-from retention.connectors.base import Bound, Connector, Level, Opened, Record, Ref, Result, Target
+from retention.connectors.base import (
+    Bound,
+    Connector,
+    Divisible,
+    Level,
+    Opened,
+    Record,
+    Ref,
+    Result,
+    Target,
+)
 from retention.connectors.sql.settings import SqlLocation, SqlSystem
 from retention.errors import (
     ConnectorError,
@@ -636,3 +647,40 @@ def test_masked_numbers_and_texts_are_seen_again(site: Site) -> None:
         after = [p.level for p in connector.verify(target, refs[:1], refs[1], values)]
     assert (before, outcomes, after) == ([Level.PRESENT], [Result.DISPOSED], [Level.GONE])
     assert site.run("SELECT * FROM t ORDER BY id") == [(1, 0, "7", None), (2, 4712, "x", "y")]
+
+
+# --- spans ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [1, -40, 2**40])
+def test_a_table_with_a_whole_numbered_key_is_cut_into_ranges(site: Site, first: int) -> None:
+    """No row in two spans and none in no span, also those added below and above meanwhile."""
+    site.run("CREATE TABLE big (id bigint PRIMARY KEY, d date)")
+    keys = [first + 3 * n for n in range(100)]
+    for key in keys:
+        site.run("INSERT INTO big VALUES (%s, '2024-01-01')", key)
+    target = at("big", dates=("d",))
+    with site.session() as connector:
+        assert isinstance(connector, Divisible)
+        assert connector.spans(target, 8, 200) == (None,)
+        spans = connector.spans(target, 4, 20)
+        assert len(spans) == 4
+        for key in (first - 7, first + 1000):
+            site.run("INSERT INTO big VALUES (%s, '2024-01-01')", key)
+            keys.append(key)
+        parts = [
+            [int(r.ref.key) for r in found(connector, replace(target, span=span))] for span in spans
+        ]
+    assert all(len(part) > 20 for part in parts)
+    assert sorted(key for part in parts for key in part) == sorted(keys)
+
+
+def test_a_table_with_another_key_or_without_rows_is_not_cut(site: Site) -> None:
+    """How such keys are spread cannot be told cheaply: one worker reads all of it."""
+    site.run("CREATE TABLE named (id varchar(40) PRIMARY KEY, d date)")
+    site.run("CREATE TABLE nothing (id bigint PRIMARY KEY, d date)")
+    site.run("INSERT INTO named VALUES ('a', NULL), ('b', NULL), ('c', NULL)")
+    with site.session() as connector:
+        assert isinstance(connector, Divisible)
+        assert connector.spans(at("named"), 4, 1) == (None,)
+        assert connector.spans(at("nothing"), 4, 1) == (None,)

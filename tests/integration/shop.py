@@ -64,6 +64,8 @@ class Shop:
 
     folder: Path
     clock: SetClock = field(default_factory=SetClock)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of every process, besides those named for one."""
 
     def __post_init__(self) -> None:
         (self.folder / "policies").mkdir()
@@ -116,6 +118,7 @@ class Shop:
             "home": self.folder / "home",
             "origin": "example.org/shop",
             "batch_records": 10,
+            **self.settings,
             **settings,
         }
         with Home.open(Settings(**values), actor="worker", clock=self.clock) as home:

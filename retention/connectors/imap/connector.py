@@ -40,6 +40,7 @@ from retention.connectors.imap.reading import (
 )
 from retention.connectors.imap.session import Opened, Session
 from retention.connectors.imap.settings import ImapLocation, ImapSystem
+from retention.connectors.imap.spans import Range, cut, ranges_of
 from retention.connectors.imap.wire import body_of
 from retention.connectors.mail_folders import MailFolder, patterned, resolve
 from retention.connectors.mail_sources import Sources, own_addresses
@@ -54,7 +55,7 @@ _HOW = "uid fetch + message-id search"
 manifest = Manifest(
     kind="imap",
     title="Mail on an IMAP server",
-    capabilities=Cap.DELETE | Cap.READ | Cap.PUSH_DOWN | Cap.COPIES,
+    capabilities=Cap.DELETE | Cap.READ | Cap.PUSH_DOWN | Cap.COPIES | Cap.SHARDS,
     system_settings=ImapSystem,
     location_settings=ImapLocation,
     max_batch=500,
@@ -120,6 +121,9 @@ class ImapConnector:
     def count(self, target: Target) -> int | None:
         return sum(self._copies.size(folder) for folder in self._resolved(target))
 
+    def spans(self, target: Target, most: int, least: int) -> tuple[str | None, ...]:
+        return cut(self._session, self._resolved(target), self._copies.size, most, least)
+
     def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
         sources = Sources(target, self._own)
         criteria = _criteria(target)
@@ -127,19 +131,25 @@ class ImapConnector:
         for folder in self._resolved(target):
             if folder.name < at.get("folder", ""):
                 continue
-            opened = self._session.open(folder.name, afresh=True)
-            resumed = (folder.name, opened.uidvalidity) == (at.get("folder"), at.get("epoch"))
-            first = int(at["next"]) if resumed else 1
-            for page in self._pages(opened, first, criteria, sources):
-                self._found.keep(target, sources, page.records)
-                yield page
+            for within in ranges_of(target.span, folder.name):
+                opened = self._session.open(folder.name, afresh=True)
+                if within.epoch not in (None, opened.uidvalidity):
+                    raise _void(self._system)
+                resumed = (folder.name, opened.uidvalidity) == (at.get("folder"), at.get("epoch"))
+                first = max(int(at["next"]) if resumed else 1, within.low or 1)
+                for page in self._pages(opened, first, within, criteria, sources):
+                    self._found.keep(target, sources, page.records)
+                    yield page
 
     def _pages(
-        self, opened: Opened, first: int, criteria: bytes, sources: Sources
+        self, opened: Opened, first: int, within: Range, criteria: bytes, sources: Sources
     ) -> Iterator[Page]:
         session, name = self._session, opened.folder.name
         scanned = 0
-        for low, high in list(windows(session, opened, _WINDOW, first=first)):
+        for low, end in list(windows(session, opened, _WINDOW, first=first)):
+            high = end if within.high is None else min(end, within.high)
+            if low > high:
+                continue
             self._same_epoch(opened)
             with session.translated("searching"):
                 uids = session.wire.search(
