@@ -1,11 +1,13 @@
 """One tick of the schedule over 10,000 policies, beside croniter asked for each, in one run.
 
-    python -m benchmarks.bench_tick [--policies 10000]
+    python -m benchmarks.bench_tick [--policies 10000] [--locations 1]
 
 Cold: the first tick, in which every policy gets its row and its next firing. Warm: nothing is
-owed; or a hundred firings are, and become runs. The ledger is SQLite on disk, fully synced. The
-peer is what a scheduler does that keeps nothing: one croniter for each expression, asked for its
-next moment. The target is one second for a tick.
+owed; or a hundred firings are, and become runs. `--locations 50` gives each policy a cluster of
+its own with so many places; the first claim of each of the hundred runs, which spreads it over its
+places, and a hundred claims among those are then timed too. The ledger is SQLite on disk, fully
+synced. The peer is what a scheduler does that keeps nothing: one croniter for each expression,
+asked for its next moment. The target is one second for a tick.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from retention.connectors.base import Connector
 from retention.ledger import tables as t
 from retention.ledger.store import Ledger
 from retention.policy.model import Bundle
+from retention.run.claim import claim
 from retention.run.context import Context
+from retention.run.executor import Executor
 from retention.run.in_force import Approved, InForce
 from retention.run.tick import tick
 from retention.schedule.compile import compile_jobs
@@ -66,29 +70,33 @@ def expression(number: int, policies: int) -> str:
     )[number % 4]
 
 
-def bundle(expressions: list[str]) -> Bundle:
-    """So many policies on one table."""
+def bundle(expressions: list[str], locations: int) -> Bundle:
+    """So many policies, on one table; or each on so many of its own."""
+    own = locations > 1
+    names = [f"enquiries-{n:05}" if own else "enquiries" for n in range(len(expressions))]
     return Bundle.model_validate(
         {
             "organisation": {"name": "Bench", "country": "NO", "timezone": ZONE.key},
             "systems": {"site": {"connector": "memory"}},
             "clusters": {
-                "enquiries": {
-                    "purpose": "answering",
+                name: {
+                    "purpose": f"answering {name}",
                     "basis": "contract",
                     "locations": {
-                        "form": {
+                        f"form{n}": {
                             "system": "site",
-                            "table": "form",
+                            "table": f"form{n}",
                             "key": "id",
                             "dates": {"received": "received"},
                         }
+                        for n in range(locations)
                     },
                 }
+                for name in dict.fromkeys(names)
             },
             "policies": {
                 f"policy-{n:05}": {
-                    "applies_to": "enquiries",
+                    "applies_to": names[n],
                     "starting_point": "received",
                     "delete_at_latest": "2 years",
                     "then": "delete",
@@ -116,9 +124,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--policies", type=int, default=10_000)
-    count = parser.parse_args().policies
+    parser.add_argument("--locations", type=int, default=1)
+    asked = parser.parse_args()
+    count, places = asked.policies, asked.locations
     texts = [expression(n, count) for n in range(count)]
-    files = bundle(texts)
+    files = bundle(texts, places)
     digests = {name: f"sha256:{n:064x}" for n, name in enumerate(files.policies)}
     approved = {n: Approved(d, files, "user:bench", "") for n, d in digests.items()}
     in_force = InForce(files, digests, approved)
@@ -160,6 +170,18 @@ def main() -> None:
         assert len(created) == min(DUE, count), len(created)
         clock.at += timedelta(seconds=20)
         row("tick, warm: nothing is owed any more", ticked, runs)
+        if places > 1:
+            executor = Executor(ctx, in_force, jobs)
+            row(
+                "the first claim of each run: spread over its places",
+                lambda: [executor.slice(run_id=run) for run in created],
+                lambda found: f"{len(found) * places:,} shards",
+            )
+            row(
+                "a hundred claims among them, each given back",
+                lambda: [held.release(ctx) for _ in range(100) if (held := claim(ctx))],
+                lambda found: f"{len(found):,} claims",
+            )
         with ledger.read() as tx:
             known = tx.execute(select(func.count()).select_from(t.schedule)).scalar_one()
         assert known == count
@@ -170,7 +192,7 @@ def main() -> None:
         lambda: [croniter(text, local).get_next(datetime) for text in texts],
         lambda found: f"{len(found):,} moments",
     )
-    print(f"\n{count:,} policies; {load()}")
+    print(f"\n{count:,} policies, {places} places each; {load()}")
     print(f"{'':54}{'seconds':>9}{'cpu':>8}")
     for what, seconds, cpu, said in rows:
         print(f"{what:54}{seconds:>9.3f}{cpu:>8.3f}   {said}")

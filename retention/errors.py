@@ -121,6 +121,16 @@ class LedgerMoved(LedgerUnreachable):
     code = "ledger-moved"
 
 
+class AuditBlocked(LedgerUnreachable):
+    """The ledger takes no entries of the log now: its disk is full, or it is read-only.
+
+    No audit, no act. It passes when there is room again, so a service waits for that.
+    """
+
+    exit_code = ExitCode.AUDIT_UNWRITABLE
+    code = "audit-blocked"
+
+
 class Busy(RetentionError):
     """Another process holds the lease of this run."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from retention.audit import heads
 from retention.audit.checkpoint import encode, valid_name
@@ -22,8 +22,8 @@ from retention.audit.pseudonym import Pseudonymiser
 from retention.audit.trail import Problems
 from retention.audit.tree import EMPTY_ROOT
 from retention.audit.writer import Writer
-from retention.errors import AuditUnwritable, UsageError
-from retention.ledger.store import Ledger, stamp
+from retention.errors import AuditBlocked, AuditUnwritable, LedgerUnreachable, UsageError
+from retention.ledger.store import Ledger, stamp, unreachable
 from retention.ledger.tables import audit_entry
 
 
@@ -69,7 +69,8 @@ class AuditLog:
     ) -> int:
         """Append one entry and return its seq. Facts that are None are left out.
 
-        Raises AuditUnwritable; the caller's transaction must then roll back: no audit, no act.
+        Raises AuditUnwritable for what is no entry, AuditBlocked where the disk is full,
+        LedgerUnreachable: the caller's transaction must then roll back. No audit, no act.
         """
         return self.append_many(tx, at, [Entry(entry_type, actor, policy, facts)])[0]
 
@@ -240,10 +241,12 @@ class AuditLog:
         return folder
 
 
-def _unwritable(error: SQLAlchemyError) -> AuditUnwritable:
+def _unwritable(error: SQLAlchemyError) -> LedgerUnreachable:
     """The driver's error by its class only: its text may hold values."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return unreachable(error)
     cause = getattr(error, "orig", None) or error
-    return AuditUnwritable(
+    return AuditBlocked(
         f"the audit log cannot be written ({type(cause).__name__})",
-        hint="no audit, no act: free the disk or bring the database back, then start again",
+        hint="no audit, no act: free the disk or bring the database back; then work goes on",
     )

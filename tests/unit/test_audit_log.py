@@ -14,7 +14,7 @@ from retention.audit import integrity
 from retention.audit.checkpoint import Note
 from retention.audit.entries import Entry
 from retention.audit.log import AuditLog
-from retention.errors import AuditUnwritable, RetentionError, UsageError
+from retention.errors import AuditBlocked, AuditUnwritable, RetentionError, UsageError
 from retention.ledger.tables import meta
 from tests.unit.audit_samples import AT, NAME, ORIGIN, batch, grow, open_log
 
@@ -93,7 +93,7 @@ def test_an_unwritable_ledger_is_exit_code_13(tmp_path: Path) -> None:
     log = open_log(tmp_path)
     grow(log, 1)
     _change(tmp_path, "DROP TABLE audit_entry")
-    with pytest.raises(AuditUnwritable) as caught, log.ledger.write() as tx:
+    with pytest.raises(AuditBlocked) as caught, log.ledger.write() as tx:
         log.append(tx, AT, "freeze", actor="system")
     assert caught.value.exit_code == 13
 
