@@ -112,6 +112,14 @@ def nothing_to_open(_bundle: Bundle, _system: str) -> Connector:
     raise AssertionError("a tick opens no system")
 
 
+def given_back(ctx: Context) -> bool:
+    """Whether there was something to claim."""
+    held = claim(ctx)
+    if held is not None:
+        held.release(ctx)
+    return held is not None
+
+
 def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
     """(seconds, seconds of processor, answer)."""
     cpu, start = time.process_time(), time.perf_counter()
@@ -179,8 +187,8 @@ def main() -> None:
             )
             row(
                 "a hundred claims among them, each given back",
-                lambda: [held.release(ctx) for _ in range(100) if (held := claim(ctx))],
-                lambda found: f"{len(found):,} claims",
+                lambda: sum(given_back(ctx) for _ in range(100)),
+                lambda found: f"{found:,} claims",
             )
         with ledger.read() as tx:
             known = tx.execute(select(func.count()).select_from(t.schedule)).scalar_one()

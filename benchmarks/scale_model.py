@@ -30,7 +30,7 @@ class Costs:
     """For which one commit holds the audit log's lock."""
     flush: float = 2e-3
     """For which a commit waits for the disk; any number wait at once."""
-    commits: float = 3.2
+    commits: int = 3
     """Commits with entries for each batch: found, intended, done, and a part of a look."""
 
 
@@ -64,29 +64,38 @@ JOBS = (
 
 
 def seconds(job: Job, costs: Costs, workers: int, sample: int = 4_000) -> tuple[float, float]:
-    """How long the job takes, and how busy the log's lock is. A sample of batches is simulated."""
-    number = min(job.batches, max(sample, 4 * workers))
-    free = [(0.0, worker) for worker in range(min(workers, job.batches))]
-    vendor = [0.0] * min(job.at_once, 4 * workers)
-    lock = last = busy = token = 0.0
+    """How long the job takes, and how busy the log's lock is. A sample of batches is simulated.
+
+    Each event is one worker that asks for one thing: the vendor first, then the lock, commit after
+    commit. They are served in the order of time, each resource to one after the other.
+    """
+    crowd = min(workers, job.batches)
+    number = min(job.batches, max(sample, 16 * workers))
+    events = [(0.0, worker, 0) for worker in range(crowd)]
+    vendor = [0.0] * min(job.at_once, crowd)
     stays = job.batch * (1 - job.due) / job.due
     work = job.batch * costs.cpu + stays * costs.read
-    for _ in range(number):
-        now, worker = heappop(free)
-        start = max(now, heappop(vendor))
-        if job.per_second:
-            start = max(start, token)
-            token = start + job.trips / job.per_second
-        answered = start + job.trips * job.trip + job.batch * job.each
-        heappush(vendor, answered)
-        now = answered + work
-        for _ in range(round(costs.commits)):
-            begin = max(now, lock)
-            lock = begin + costs.lock
-            busy += costs.lock
-            now = lock + costs.flush
-        heappush(free, (now, worker))
-        last = max(last, now)
+    lock = busy = token = last = 0.0
+    done = begun = 0
+    while done < number:
+        now, worker, step = heappop(events)
+        if step == 0:
+            if begun == number:
+                continue
+            begun += 1
+            start = max(now, heappop(vendor))
+            if job.per_second:
+                start = max(start, token)
+                token = start + job.trips / job.per_second
+            answered = start + job.trips * job.trip + job.batch * job.each
+            heappush(vendor, answered)
+            heappush(events, (answered + work, worker, 1))
+            continue
+        lock = max(now, lock) + costs.lock
+        busy += costs.lock
+        last = lock + costs.flush
+        done += step == costs.commits
+        heappush(events, (last, worker, 0 if step == costs.commits else step + 1))
     return last * job.batches / number, busy / last
 
 
@@ -106,6 +115,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16, 64, 256])
     asked = parser.parse_args()
     costs = replace(Costs(), **{n: getattr(asked, n) for n in Costs.__dataclass_fields__})
+    costs = replace(costs, commits=round(costs.commits))
     print(f"{'job':46}" + "".join(f"{n:>14}" for n in asked.workers) + "   workers")
     for job in JOBS:
         cells = []
