@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from time import monotonic, sleep
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from retention.connectors.registry import manifest
 from retention.errors import (
@@ -19,7 +20,7 @@ from retention.errors import (
     Withheld,
 )
 from retention.ledger import tables as t
-from retention.ledger.store import instant
+from retention.ledger.store import instant, stamp
 from retention.run import evidence
 from retention.run.claim import FINAL, Claim, RunState, Waiting, claim, waiting
 from retention.run.compact import compact
@@ -33,6 +34,13 @@ from retention.run.tick import new_run, tick
 from retention.schedule.model import Job
 
 COMPACT_EVERY = timedelta(hours=6)
+CODES = {
+    RunState.DONE: ExitCode.OK,
+    RunState.PARTIAL: ExitCode.UNVERIFIED,
+    RunState.STOPPED: ExitCode.LIMIT,
+    RunState.WAITING: ExitCode.WITHHELD,
+}
+"""How a run that another process ended is told."""
 
 
 @dataclass(slots=True)
@@ -188,24 +196,53 @@ class Executor:
     def finish(self, run_id: int) -> Report:
         """Go on with this run, and its shards, until it ends, waits, or is paused.
 
-        Raises Busy where another process works on it, or another run of its policy comes first.
+        Shards that other processes hold are waited for. Raises Busy where another process works on
+        all of it, or another run of its policy comes first.
         """
         reports: list[Report] = []
+        patience = monotonic() + 2 * self.ctx.pace.lease.total_seconds()
         while True:
+            # Asked before the claim: what they let go of afterwards is there to be claimed.
+            held = self._others_hold(run_id)
             taken = claim(self.ctx, root=run_id, serial=self.serial())
             if taken is None:
-                if reports:
-                    # What is left waits for a system, or lies with another process.
-                    return next((r for r in reversed(reports) if r.exit_code), reports[-1])
-                raise Busy("another process works on this run, or on another one of its policy")
+                if not reports:
+                    raise Busy("another process works on this run, or on another one of its policy")
+                if held and monotonic() < patience and not self.stop():
+                    sleep(0.1)
+                    continue
+                return self._so_far(run_id, reports)
             report = self._attempt(taken)
-            asleep = report.part is not None or (
-                report.state not in FINAL and has_shards(self.ctx, run_id)
+            patience = monotonic() + 2 * self.ctx.pace.lease.total_seconds()
+            reports.append(report)
+            ours = report.part is None and (
+                report.state in FINAL or not has_shards(self.ctx, run_id)
             )
-            if not asleep or report.state is RunState.WAITING or self.stop():
+            if ours or report.state is RunState.WAITING or self.stop():
                 return report
-            if report.part is not None:
-                reports.append(report)
+
+    def _others_hold(self, run_id: int) -> bool:
+        """Whether a process that is alive works on this run or on a shard of it."""
+        with self.ctx.ledger.read() as tx:
+            held = tx.execute(
+                select(t.run.c.id)
+                .where(
+                    or_(t.run.c.id == run_id, t.run.c.parent_id == run_id),
+                    t.run.c.lease_until > stamp(self.ctx.clock.now()),
+                )
+                .limit(1)
+            ).first()
+        return held is not None
+
+    def _so_far(self, run_id: int, reports: list[Report]) -> Report:
+        """How a run stands that others have ended, or that waits for its next try."""
+        with self.ctx.ledger.read() as tx:
+            row = tx.execute(select(t.run).where(t.run.c.id == run_id)).one()
+        state = RunState(row.state)
+        if state not in CODES:
+            return next((r for r in reversed(reports) if r.exit_code), reports[-1])
+        notes = (row.note,) if row.note else ()
+        return Report(run_id, row.policy, state, row.counts, notes, CODES[state])
 
     def _bug(self, taken: Claim, error: Exception) -> Report:
         """Put a run aside for a while and raise an alarm; only the error's class is told."""

@@ -73,7 +73,7 @@ class Booking(NamedTuple):
     """Places from `first` on; or none, and how long to wait before asking again."""
 
     first: int
-    count: int
+    many: int
     wait: int = 0
 
 
@@ -135,11 +135,11 @@ class Booker:
             # Asked after the row is locked: waiting for it must not make the past longer.
             now = ledger_now(tx)
             booking = booked(self.line, last, now, count)
-            if booking.count:
+            if booking.many:
                 tx.execute(
                     update(t.bucket)
                     .where(t.bucket.c.account == self.account)
-                    .values(horizon=booking.first + (booking.count - 1) * self.line.step)
+                    .values(horizon=booking.first + (booking.many - 1) * self.line.step)
                 )
         self.at.tell(now)
         return booking
@@ -202,7 +202,7 @@ class LedgerBucket:
             if not self._held:
                 booking = self._booker.book(self._want)
                 self._want = min(line.block, self._want * 2)
-                self._held.extend(booking.first + n * line.step for n in range(booking.count))
+                self._held.extend(booking.first + n * line.step for n in range(booking.many))
                 if not self._held:
                     return booking
             return Booking(self._held.popleft(), 1)
@@ -213,8 +213,8 @@ def wait_for(
 ) -> None:
     """Take places until one is used in time."""
     while True:
-        place, count, wait = reserve()
-        if count == 0:
+        place, many, wait = reserve()
+        if many == 0:
             # Others may give up theirs, or die: ask again before long.
             sleep(min(wait, SECOND) / SECOND)
             continue

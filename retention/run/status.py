@@ -29,10 +29,6 @@ LATE_AFTER_SECONDS = 300
 """A firing that should have begun so long ago and has not: nothing is running."""
 
 
-_SHOWN = (
-    *(t.run.c.id, t.run.c.policy, t.run.c.state, t.run.c.counts),
-    *(t.run.c.started_at, t.run.c.finished_at),
-)
 _WHOLE = t.run.c.parent_id.is_(None)
 """A run, and no shard of one."""
 
@@ -120,26 +116,28 @@ class _Known:
 
 
 def _known(tx: Connection) -> _Known:
-    newest = select(func.max(t.run.c.id)).where(_WHOLE).group_by(t.run.c.policy)
+    run = t.run.c
+    newest = select(func.max(run.id)).where(_WHOLE).group_by(run.policy)
+    looked = select(run.policy, run.state, run.counts)
     ended = (
-        select(t.run.c.policy, func.max(t.run.c.finished_at).label("at"))
-        .where(_WHOLE, t.run.c.state.in_([str(s) for s in FINAL]))
-        .group_by(t.run.c.policy)
+        select(run.policy, func.max(run.finished_at).label("at"))
+        .where(_WHOLE, run.state.in_([str(s) for s in FINAL]))
+        .group_by(run.policy)
         .subquery()
     )
     last = (
-        select(*_SHOWN)
+        select(run.policy, run.state, run.started_at, run.finished_at)
         .join(
             ended,
-            (ended.c.policy == t.run.c.policy) & (ended.c.at == t.run.c.finished_at),
+            (ended.c.policy == run.policy) & (ended.c.at == run.finished_at),
         )
         .where(_WHOLE)
-        .order_by(t.run.c.id)
+        .order_by(run.id)
     )
     successes = (
-        select(t.run.c.policy, func.max(t.run.c.finished_at))
-        .where(_WHOLE, t.run.c.state == str(RunState.DONE))
-        .group_by(t.run.c.policy)
+        select(run.policy, func.max(run.finished_at).label("at"))
+        .where(_WHOLE, run.state == str(RunState.DONE))
+        .group_by(run.policy)
     )
     open_alarms: dict[str, list[str]] = defaultdict(list)
     for row in tx.execute(
@@ -152,9 +150,9 @@ def _known(tx: Connection) -> _Known:
     return _Known(
         frozen=frozen is not None,
         schedules={row.policy: row for row in tx.execute(select(t.schedule))},
-        newest={r.policy: r for r in tx.execute(select(*_SHOWN).where(t.run.c.id.in_(newest)))},
+        newest={r.policy: r for r in tx.execute(looked.where(run.id.in_(newest)))},
         last={row.policy: row for row in tx.execute(last)},
-        successes=dict(tx.execute(successes).tuples().all()),
+        successes={row.policy: row.at for row in tx.execute(successes)},
         alarms=open_alarms,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -408,3 +409,26 @@ def test_what_closed_runs_leave_behind_goes_after_a_while(shop: Shop) -> None:
         assert len(rows(home)) == 22
         assert compact(ctx) == 0
     assert len(shop.entries("run.finished")) == 1
+
+
+def test_a_run_in_the_foreground_waits_for_shards_that_others_hold(shop: Shop) -> None:
+    """`retention run` beside a busy service tells how the whole run ended."""
+    with shop.open() as home, shop.open() as other:
+        run_id = fire(home)
+        home.executor().slice(run_id=run_id)
+        held = claim(other.ctx)
+        assert held is not None
+
+        def later(_: int) -> None:
+            time.sleep(1)
+            other.executor().work(held)
+
+        with ThreadPoolExecutor(1) as pool:
+            working = pool.submit(later, 0)
+            report = home.executor().finish(run_id)
+            working.result()
+    assert (report.state, report.exit_code, report.counts["verified"]) == (
+        RunState.DONE,
+        ExitCode.OK,
+        40,
+    )
