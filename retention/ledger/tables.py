@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -107,10 +108,16 @@ run = Table(
     Column("active", Boolean),
     UniqueConstraint("policy", "due_at", "kind"),
 )
-Index("ix_run_state", run.c.state)
 Index("ix_run_parent_id", run.c.parent_id)
-Index("ix_run_turn", run.c.turn)
-Index("ix_run_lease_until", run.c.lease_until)
+# The queue: what may be worked on, in the order of its turn. A claim asks in these very words.
+WORKABLE = text("state IN ('pending', 'discovering', 'applying', 'verifying')")
+Index("ix_run_queue", run.c.turn, run.c.id, sqlite_where=WORKABLE, postgresql_where=WORKABLE)
+Index(
+    "ix_run_lease_until",
+    run.c.lease_until,
+    sqlite_where=run.c.lease_until.is_not(None),
+    postgresql_where=run.c.lease_until.is_not(None),
+)
 # At most one run of a policy is at work at any time; a shard never says that it is active.
 Index(
     "uq_run_active",

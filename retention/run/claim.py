@@ -225,7 +225,7 @@ def _free(
 
 def _unheld(now: datetime) -> ColumnElement[bool]:
     return and_(
-        t.run.c.state.in_([str(s) for s in WORKABLE]),
+        t.WORKABLE,
         or_(t.run.c.lease_until.is_(None), t.run.c.lease_until <= stamp(now)),
         or_(t.run.c.not_before.is_(None), t.run.c.not_before <= stamp(now)),
     )

@@ -131,7 +131,7 @@ def _sleep(ctx: Context, claim: Claim, tx: Connection) -> None:
     tx.execute(
         update(t.run)
         .where(t.run.c.id == claim.run_id, t.run.c.token == claim.token)
-        .values(not_before=later, lease_until=None, owner=None)
+        .values(not_before=later, turn=later, lease_until=None, owner=None)
     )
 
 

@@ -12,7 +12,6 @@ depends_on = None
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _COLUMNS = ("parent_id", "shard", "location", "span", "system", "cause", "turn", "active")
-_INDEXED = ("parent_id", "turn", "lease_until")
 
 
 def _run_columns() -> list[sa.Column[object]]:
@@ -33,8 +32,20 @@ def upgrade() -> None:
     for added in _run_columns():
         op.add_column("run", added)
     op.execute("UPDATE run SET turn = created_at")
-    for column in _INDEXED:
-        op.create_index(f"ix_run_{column}", "run", [column])
+    op.drop_index("ix_run_state", "run")
+    op.create_index("ix_run_parent_id", "run", ["parent_id"])
+    held = sa.text("lease_until IS NOT NULL")
+    op.create_index(
+        "ix_run_lease_until", "run", ["lease_until"], sqlite_where=held, postgresql_where=held
+    )
+    workable = sa.text("state IN ('pending', 'discovering', 'applying', 'verifying')")
+    op.create_index(
+        "ix_run_queue",
+        "run",
+        ["turn", "id"],
+        sqlite_where=workable,
+        postgresql_where=workable,
+    )
     op.create_index(
         "uq_run_active",
         "run",
@@ -71,8 +82,10 @@ def downgrade() -> None:
     op.drop_column("alarm", "told_at")
     op.drop_column("scan", "cause")
     op.drop_index("uq_run_active", "run")
-    for column in _INDEXED:
+    op.drop_index("ix_run_queue", "run")
+    for column in ("lease_until", "parent_id"):
         op.drop_index(f"ix_run_{column}", "run")
+    op.create_index("ix_run_state", "run", ["state"])
     with op.batch_alter_table("run") as run:
         for name in _COLUMNS:
             run.drop_column(name)
