@@ -4,7 +4,7 @@ export PYTHON
 
 BIN := .venv/bin
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench chaos clean
 .DELETE_ON_ERROR:
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make check   formatting, lint, types, directions of imports"
 	@echo "make format  put formatting and import order right"
 	@echo "make bench   the figures in benchmarks/, each beside a peer"
+	@echo "make chaos   a hundred kills of each installation, and every other fault"
 	@echo "make clean   remove what these commands made"
 
 demo: .venv/demo.stamp
@@ -37,6 +38,11 @@ format: .venv/test.stamp
 bench: .venv/test.stamp
 	@tests/install-servers
 	@$(BIN)/python -m benchmarks
+
+chaos: .venv/test.stamp
+	@tests/install-servers
+	@$(BIN)/python -m tests.chaos --engine embedded --kills 100
+	@$(BIN)/python -m tests.chaos --engine celery --kills 100
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -21,8 +21,8 @@ from retention.errors import RetentionError
 if TYPE_CHECKING:
     from retention.audit.verify import Report as Checked
     from retention.run.home import Home
-    from retention.run.report import Report
     from retention.run.plan import Planned
+    from retention.run.report import Report
 
 FOLDER = Path("build/demo")
 ZONE = "Europe/Oslo"

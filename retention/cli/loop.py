@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from threading import Event
@@ -13,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from retention.cli.failures import worst
 from retention.cli.notify import Notifier
-from retention.cli.output import say
-from retention.cli.reports import numbers
-from retention.errors import ExitCode, LedgerUnreachable, RetentionError
+from retention.errors import ExitCode, LedgerMoved, LedgerUnreachable, RetentionError
+from retention.watch import logs, traces
+from retention.watch.watch import Watch
 
 if TYPE_CHECKING:
     from retention.run.executor import Executor
     from retention.run.home import Home
-    from retention.run.pipeline import Report
+    from retention.run.report import Report
+
+
+PATIENCE = 60.0
+"""Seconds that `daemon --once` waits for its alarms to be delivered."""
 
 
 class Daemon:
@@ -30,7 +33,10 @@ class Daemon:
         from retention.settings import environment
 
         self._home = home
-        self._json = home.settings.log_format == "json"
+        logs.configure(home.settings.log_format, home.ctx.clock)
+        self._logger = logs.get()
+        self._watch: Watch | None = None
+        self._slice_began = home.ctx.clock.now()
         self._systemd = Notifier(environment())
         self._wake = Event()
         self._ending = False
@@ -38,16 +44,19 @@ class Daemon:
 
     def once(self) -> int:
         """Do what is owed now. Returns the most severe way in which a run ended."""
-        with self._signals():
+        # No server: the daemon may be running beside this, or the next call be close.
+        with self._signals(), self._watched(serve=False) as watch:
             self._begin()
-            reports = self._executor().once()
+            reports = self._tick(self._executor())
+            watch.after_tick(self._home, ok=True)
+            watch.close(PATIENCE)
         if self._ending:
             return ExitCode.INTERRUPTED
         return worst(report.exit_code for report in reports)
 
     def forever(self) -> int:
         """Until a signal ends it. Raises AuditUnwritable: without evidence nothing may go on."""
-        with self._signals():
+        with self._signals(), self._watched() as watch:
             self._begin()
             executor = self._executor()
             self.log("started", policies=len(self._home.in_force.names()))
@@ -56,7 +65,7 @@ class Daemon:
                 self._systemd.alive()
                 if self._reloading:
                     executor = self._reload()
-                self._round(executor)
+                watch.after_tick(self._home, self._round(executor))
                 self._wake.wait(self._pause())
                 self._wake.clear()
             self._systemd.stopping()
@@ -68,12 +77,33 @@ class Daemon:
         self._home.ctx.log.check(self._home.ctx.clock.now())
         self._home.tell()
 
-    def _round(self, executor: Executor) -> None:
+    def _round(self, executor: Executor) -> bool:
+        """One tick and what it brings. Returns whether it was good.
+
+        Raises LedgerMoved: a newer version is installed, and whoever started us starts that.
+        """
         try:
-            executor.once()
+            self._tick(executor)
+        except LedgerMoved:
+            raise
         except LedgerUnreachable as error:
             # A database that restarts: what is owed stays owed, and is found at the next tick.
             self.log("ledger unreachable", error=error.code)
+            return False
+        return True
+
+    def _tick(self, executor: Executor) -> list[Report]:
+        self._slice_began = self._home.ctx.clock.now()
+        with traces.span("tick") as span:
+            reports = executor.once()
+            span.set(slices=len(reports))
+        return reports
+
+    @contextmanager
+    def _watched(self, *, serve: bool = True) -> Iterator[Watch]:
+        with Watch.of(self._home, serve=serve) as watch:
+            self._watch = watch
+            yield watch
 
     def _executor(self) -> Executor:
         return self._home.executor(stop=self._stop, told=self._told)
@@ -81,6 +111,8 @@ class Daemon:
     def _stop(self) -> bool:
         """Asked between batches: also the moment to show that we are alive."""
         self._systemd.alive()
+        if self._watch is not None:
+            self._watch.alive()
         return self._ending
 
     def _reload(self) -> Executor:
@@ -110,10 +142,23 @@ class Daemon:
         return tick
 
     def _told(self, report: Report) -> None:
+        began, self._slice_began = self._slice_began, self._home.ctx.clock.now()
+        part = {} if report.part is None else {"shard": report.part.number}
+        traces.record(
+            "slice",
+            began,
+            self._slice_began,
+            policy=report.policy,
+            run=report.run_id,
+            state=str(report.state),
+            counts=report.counts,
+            **part,
+        )
         self.log(
             "run",
             policy=report.policy,
             run=report.run_id,
+            **part,
             state=str(report.state),
             counts=dict(report.counts),
             problems=list(report.problems),
@@ -121,8 +166,7 @@ class Daemon:
 
     def log(self, event: str, **facts: Any) -> None:
         """One line on stderr. Facts hold names and numbers, never data of records."""
-        at = self._home.ctx.clock.now()
-        say(_json_line(at, event, facts) if self._json else _text_line(at, event, facts))
+        self._logger.info(event, **facts)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -156,23 +200,3 @@ def _next_firing(home: Home) -> datetime | None:
     with home.ctx.ledger.read() as tx:
         text = tx.execute(select(func.min(t.schedule.c.next_fire))).scalar_one_or_none()
     return instant(text) if text else None
-
-
-def _json_line(at: datetime, event: str, facts: Mapping[str, Any]) -> str:
-    from retention.ledger.store import stamp
-
-    return json.dumps({"at": stamp(at), "event": event, **facts}, ensure_ascii=False)
-
-
-def _text_line(at: datetime, event: str, facts: Mapping[str, Any]) -> str:
-    from retention.ledger.store import stamp
-
-    said = []
-    for name, value in facts.items():
-        if name == "counts":
-            said.append(numbers(value))
-        elif isinstance(value, list):
-            said += [f"problem: {item}" for item in value]
-        else:
-            said.append(f"{name}={value}")
-    return f"{stamp(at)} {event}: {'; '.join(said)}" if said else f"{stamp(at)} {event}"

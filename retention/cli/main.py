@@ -9,7 +9,18 @@ from contextlib import suppress
 
 import typer
 
-from retention.cli import audit, looks, people, plans, policies, service, start
+from retention.cli import (
+    audit,
+    backup,
+    looks,
+    people,
+    plans,
+    policies,
+    service,
+    start,
+    upgrade,
+    worker,
+)
 from retention.cli.app import App
 from retention.cli.failures import tell, tell_bug, tell_usage, wants_json
 from retention.cli.options import hoist, root
@@ -37,7 +48,7 @@ def build(*, completion: bool = True) -> typer.Typer:
         add_completion=completion,
     )
     app.callback()(root(_version))
-    for group in (start, policies, plans, looks, service, people, audit):
+    for group in (start, policies, plans, looks, service, worker, upgrade, backup, people, audit):
         group.register(app)
     return app
 

@@ -27,6 +27,25 @@ def settings() -> Settings:
     return load(**given())
 
 
+def ledger_file(chosen: Settings) -> Path | None:
+    """The file of a SQLite ledger; None where it is a server's. Raises LedgerUnreachable."""
+    from pathlib import Path
+
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from retention.ledger.store import unreachable
+
+    try:
+        url = make_url(chosen.ledger_url)
+        backend = url.get_backend_name()
+    except SQLAlchemyError as error:
+        raise unreachable(error) from None
+    if backend != "sqlite" or not url.database or url.database == ":memory:":
+        return None
+    return Path(url.database)
+
+
 def now() -> datetime:
     """The machine's time."""
     from retention.clock import SystemClock

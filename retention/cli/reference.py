@@ -41,6 +41,10 @@ SETTINGS_HEAD = f"""\
 Each is a global option, an environment variable, or a line in `retention.toml` in the working
 folder (`home = "state"`); an option wins over a variable, a variable over the file.
 
+A value that is secret may lie in a file of its own instead: `RETENTION_DATABASE_URL_FILE` names the
+file whose text is the database's URL, and so for every other setting. A file that is named must be
+there.
+
 Relative paths start in the working folder; those in policy files in the policy folder.
 
 | Option | Variable | Default | Meaning |

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from retention.cli import opening
 from retention.cli.app import App, By, Json
-from retention.cli.output import Cell, count, put, put_json, say, table
+from retention.cli.output import count, put, put_json, say, table
+from retention.cli.standing import Zone, as_json, show
 from retention.errors import ExitCode
-
-if TYPE_CHECKING:
-    from retention.run.home import Home
-    from retention.run.status import PolicyStatus
 
 
 def register(app: App) -> None:
     """Add this file's commands."""
     app.command("daemon")(daemon)
     app.command("status")(status)
+    app.command("metrics")(metrics)
     app.command("doctor")(doctor)
     app.command("freeze")(freeze)
     app.command("thaw")(thaw)
@@ -45,108 +43,53 @@ def status(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Print how each policy stands, from the ledger alone."""
-    from retention.run.status import alarms
+    """Print how each policy and the service stand, from the ledger alone."""
+    from retention.run.status import ILL
+    from retention.run.status import alarms as alarms_of
     from retention.run.status import status as status_of
+    from retention.watch.reading import service as service_of
 
     with opening.home() as home:
-        rows = status_of(home.ctx.ledger, home.in_force, home.jobs, home.ctx.clock.now())
-        open_alarms = alarms(home.ctx.ledger)
-        log = _log(home)
+        now = home.ctx.clock.now()
+        rows = status_of(home.ctx.ledger, home.in_force, home.jobs, now)
+        alarms = alarms_of(home.ctx.ledger)
+        service = service_of(home)
         zone = home.in_force.bundle.organisation.timezone
-    ill = [row for row in rows if row.state in ("broken", "failing", "late", "stopped")]
+    ill = [row for row in rows if row.state in ILL]
     overdue = sum(row.overdue for row in rows)
     if json:
-        put_json(
-            {
-                "policies": [row.to_json() for row in rows],
-                "log": log,
-            }
-        )
+        put_json(as_json(rows, service, alarms, now))
     elif check:
-        word = "OVERDUE" if overdue else "ILL" if ill or open_alarms else "OK"
+        word = "OVERDUE" if overdue else "ILL" if ill or alarms else "OK"
         put(
             f"{word}: {count(len(rows), 'policy')}, "
-            f"{count(overdue, 'overdue record')}, {count(len(open_alarms), 'alarm')}"
+            f"{count(overdue, 'overdue record')}, {count(len(alarms), 'alarm')}"
             + "".join(f"; {row.policy} {row.state}" for row in ill)
+            + ("; frozen" if service.frozen else "")
         )
     else:
-        _print(rows, open_alarms, log, zone)
+        show(rows, service, alarms, Zone(zone, now))
     if not check:
         return ExitCode.OK
     if overdue:
         return ExitCode.OVERDUE
-    return ExitCode.CHECK_FAILED if ill or open_alarms else ExitCode.OK
+    return ExitCode.CHECK_FAILED if ill or alarms else ExitCode.OK
 
 
-def _log(home: Home) -> dict[str, Any]:
-    """The newest log: its size, root, and when it was last compared with its checkpoints."""
-    from retention.audit.checkpoint import encode
+def metrics() -> None:
+    """Print the metrics once, as Prometheus reads them: for a textfile collector."""
+    from retention.errors import UsageError
 
-    newest = next(reversed(home.ctx.log.logs()), None)
-    if newest is None:
-        return {"size": 0, "root": None, "verified_at": None}
-    return {
-        "size": newest.size,
-        "root": encode(newest.frontier.root()),
-        "verified_at": newest.verified_at,
-    }
-
-
-_STYLES = {
-    "ok": "green",
-    "running": "green",
-    "broken": "bold red",
-    "failing": "bold red",
-    "late": "bold red",
-    "stopped": "bold red",
-    "frozen": "cyan",
-}
-
-
-def _print(
-    rows: list[PolicyStatus],
-    open_alarms: list[tuple[str, str, str, str]],
-    log: dict[str, Any],
-    zone: str,
-) -> None:
-    from retention.policy.counting import zone_of
-
-    def when(text: str | None) -> str:
-        from retention.ledger.store import instant
-
-        return f"{instant(text).astimezone(zone_of(zone)):%Y-%m-%d %H:%M}" if text else ""
-
-    def cells(row: PolicyStatus) -> tuple[Cell, ...]:
-        late = f"{row.overdue} (oldest {row.oldest_overdue_days} days)" if row.overdue else "0"
-        return (
-            row.policy,
-            (row.state, _STYLES.get(row.state, "yellow")),
-            when(row.last_run),
-            when(row.next_fire),
-            (late, "bold red" if row.overdue else ""),
-            row.held,
-            row.review,
-        )
-
-    verified = when(log["verified_at"])
-    table(
-        ("policy", "state", "last run", "next firing", "overdue", "held", "review"),
-        map(cells, rows),
-        right=("held", "review"),
-        footer=f"{count(len(rows), 'policy')}, {sum(r.overdue for r in rows)} records overdue, "
-        f"{sum(r.held for r in rows)} held · log of {log['size']} entries, "
-        f"{f'checked {verified}' if verified else 'never checked'} · times in {zone}",
-    )
-    if open_alarms:
-        table(
-            ("alarm", "policy", "detail", "since"),
-            (
-                ((kind, "bold red"), policy, detail, when(at))
-                for policy, kind, detail, at in open_alarms
-            ),
-            footer=f"{count(len(open_alarms), 'open alarm')} · times in {zone}",
-        )
+    try:
+        from retention.watch.metrics import text
+    except ImportError:
+        raise UsageError(
+            "prometheus-client is not installed",
+            hint="pip install 'retention[watch]'",
+            code="setting",
+        ) from None
+    with opening.home() as home:
+        put(text(home).rstrip("\n"))
 
 
 def doctor(json: Json = False) -> int:

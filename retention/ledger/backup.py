@@ -4,6 +4,7 @@ in the ledger's place so that a crash at any moment leaves one whole ledger ther
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -20,9 +21,13 @@ _LOCK_AT, _LOCK_LENGTH = 0x40000002, 510
 
 
 def folder_of(ledger: Path) -> Path:
-    """The folder of a ledger's copies, made if need be, for its owner only."""
+    """The folder of a ledger's copies, made if need be, for its owner only. Raises
+    LedgerUnreachable."""
     folder = ledger.parent / FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
     return folder
 
 
@@ -60,11 +65,7 @@ def copy(source: Path, target: Path) -> None:
     except sqlite3.Error as error:
         raise _damaged(source, error) from None
     except OSError as error:
-        raise LedgerUnreachable(
-            f"{target} cannot be written ({type(error).__name__})",
-            hint="check the folder, its owner and the space on its disk",
-            code="backup",
-        ) from None
+        raise _unwritable(target, error) from None
     finally:
         for leftover in (part, part.with_name(f"{part.name}-journal")):
             leftover.unlink(missing_ok=True)
@@ -106,6 +107,14 @@ def _intact(connection: sqlite3.Connection, path: Path) -> None:
         raise _damaged(path, None)
 
 
+def _unwritable(path: Path, error: OSError) -> LedgerUnreachable:
+    return LedgerUnreachable(
+        f"{path} cannot be written ({type(error).__name__})",
+        hint="check the folder, its owner and the space on its disk; nothing was changed",
+        code="backup",
+    )
+
+
 def _damaged(path: Path, error: sqlite3.Error | None) -> LedgerUnreachable:
     name = getattr(error, "sqlite_errorname", "")
     kind = f" ({name})" if name else ""
@@ -141,12 +150,25 @@ def unused(ledger: Path) -> Iterator[None]:
         yield
 
 
-def settle(ledger: Path) -> None:
-    """Bring the write-ahead log of a ledger that nobody uses into its file, where that can be
-    read: the file alone is then the whole ledger, and can be moved."""
-    if ledger.exists():
-        with suppress(sqlite3.Error), closing(sqlite3.connect(ledger, timeout=5)) as connection:
+def settle(ledger: Path, before: Path | None = None) -> None:
+    """Bring the write-ahead log of a ledger that nobody uses into its file: the file alone is then
+    the whole ledger, and can be moved. Where the file is damaged, SQLite would throw that log away:
+    it is kept as the companion of `before`.
+    """
+    log = ledger.with_name(f"{ledger.name}-wal")
+    if not ledger.exists():
+        return
+    kept = before.with_name(f"{before.name}-wal") if before is not None else None
+    if kept is not None and log.exists():
+        shutil.copy2(log, kept)
+    try:
+        with closing(sqlite3.connect(ledger, timeout=5)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.Error:
+        return
+    if kept is not None:
+        kept.unlink(missing_ok=True)
 
 
 def put_in_place(fresh: Path, ledger: Path, before: Path) -> bool:

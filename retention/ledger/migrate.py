@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from retention.errors import Busy, LedgerUnreachable
 from retention.ledger import backup
-from retention.ledger.tables import metadata
+from retention.ledger.tables import metadata, run
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -30,9 +30,11 @@ HEAD = "0003"
 _UPGRADE_LOCK = 7_205_759_403_792
 PATIENCE_SECONDS = 120.0
 """How long an upgrade tries to find a moment in which no other process uses the tables."""
-_GIVE_WAY = "300ms"
-"""Below PostgreSQL's deadlock_timeout: where two wait for each other, it is the upgrade that lets
-go and tries again, and never the work of a process that still runs."""
+GENTLE_SECONDS = 20.0
+"""For so long, where two wait for each other, it is the upgrade that lets go and tries again: its
+patience is below PostgreSQL's deadlock_timeout. After that it insists, and a transaction of a
+process that still runs is rolled back instead; what was cut off is looked up, as after a crash."""
+_GIVE_WAY, _INSIST = "300ms", "10s"
 _LOCKED = ("55P03", "40P01")
 
 
@@ -78,14 +80,16 @@ def raise_to_head(
     called with the old revision while nobody can write, and makes the copy to go back to; where it
     raises, nothing is changed. Raises LedgerUnreachable, Busy.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    begun = time.monotonic()
+    copy = before or partial(_copy, engine)
     while True:
+        wait = _GIVE_WAY if time.monotonic() - begun < GENTLE_SECONDS else _INSIST
         try:
-            return _attempt(engine, before or partial(_copy, engine), by_itself=by_itself)
+            return _attempt(engine, copy, wait, by_itself=by_itself)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) not in _LOCKED:
                 raise
-        if time.monotonic() > deadline:
+        if time.monotonic() - begun > PATIENCE_SECONDS:
             raise Busy(
                 "other processes keep the ledger's tables in use; nothing was changed",
                 hint="a dump of the database, or a command that reads long? Try again after it",
@@ -94,7 +98,9 @@ def raise_to_head(
         time.sleep(0.2)
 
 
-def _attempt(engine: Engine, before: Callable[[str], Path | None], *, by_itself: bool) -> Upgrade:
+def _attempt(
+    engine: Engine, before: Callable[[str], Path | None], wait: str, *, by_itself: bool
+) -> Upgrade:
     with engine.connect() as raw:
         connection = raw.execution_options(retention_begin="BEGIN IMMEDIATE")
         with connection.begin():
@@ -116,22 +122,23 @@ def _attempt(engine: Engine, before: Callable[[str], Path | None], *, by_itself:
                     code="ledger-older",
                 )
             if engine.dialect.name == "postgresql":
-                _alone(connection)
+                _alone(connection, wait)
             copied = before(found)
             _upgrade(connection)
             return Upgrade(found, copied)
 
 
-def _alone(connection: Connection) -> None:
+def _alone(connection: Connection, wait: str) -> None:
     """Wait for the end of every transaction that uses our tables, and let no new one begin.
 
     First of all the table that says which revision this is: who looked there before taking on work
-    is finished when we go on, who looks there now will see the new revision.
+    is finished when we go on, who looks there now will see the new revision. Then `run`, with which
+    nearly every transaction begins, so that few hold what comes after it and wait for it.
     """
-    there = set(inspect(connection).get_table_names())
-    ours = ["alembic_version", *sorted(there.intersection(metadata.tables))]
+    there = set(inspect(connection).get_table_names()).intersection(metadata.tables)
+    ours = ["alembic_version", run.name, *sorted(there - {run.name})]
     quoted = ", ".join(map(connection.dialect.identifier_preparer.quote, ours))
-    connection.execute(text(f"SET LOCAL lock_timeout = '{_GIVE_WAY}'"))
+    connection.execute(text(f"SET LOCAL lock_timeout = '{wait}'"))
     connection.execute(text(f"LOCK TABLE {quoted} IN ACCESS EXCLUSIVE MODE"))
 
 

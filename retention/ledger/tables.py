@@ -118,6 +118,15 @@ Index(
     sqlite_where=run.c.lease_until.is_not(None),
     postgresql_where=run.c.lease_until.is_not(None),
 )
+# The past of a policy: limits, status and metrics look there.
+Index(
+    "ix_run_history",
+    run.c.policy,
+    run.c.finished_at,
+    run.c.state,
+    sqlite_where=run.c.parent_id.is_(None),
+    postgresql_where=run.c.parent_id.is_(None),
+)
 # At most one run of a policy is at work at any time; a shard never says that it is active.
 Index(
     "uq_run_active",

@@ -46,6 +46,14 @@ def upgrade() -> None:
         sqlite_where=workable,
         postgresql_where=workable,
     )
+    whole = sa.text("parent_id IS NULL")
+    op.create_index(
+        "ix_run_history",
+        "run",
+        ["policy", "finished_at", "state"],
+        sqlite_where=whole,
+        postgresql_where=whole,
+    )
     op.create_index(
         "uq_run_active",
         "run",
@@ -83,6 +91,7 @@ def downgrade() -> None:
     op.drop_column("scan", "cause")
     op.drop_index("uq_run_active", "run")
     op.drop_index("ix_run_queue", "run")
+    op.drop_index("ix_run_history", "run")
     for column in ("lease_until", "parent_id"):
         op.drop_index(f"ix_run_{column}", "run")
     op.create_index("ix_run_state", "run", ["state"])
