@@ -89,7 +89,9 @@ class Settings(BaseSettings):
         None, description="The ledger's database. Default: SQLite in the home."
     )
     broker_url: str | None = Field(
-        None, description="Redis for Celery workers. Not used yet: work in this process."
+        None,
+        repr=False,
+        description="Redis that wakes `worker` processes. Unset: `daemon` does the work.",
     )
     origin: str = Field(
         "retention.invalid/log",

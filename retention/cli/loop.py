@@ -63,7 +63,7 @@ class Daemon:
             self._systemd.ready()
             while not self._ending:
                 self._systemd.alive()
-                if self._reloading:
+                if self._reloading or self._outdated():
                     executor = self._reload()
                 watch.after_tick(self._home, self._round(executor))
                 self._wake.wait(self._pause())
@@ -114,6 +114,12 @@ class Daemon:
         if self._watch is not None:
             self._watch.alive()
         return self._ending
+
+    def _outdated(self) -> bool:
+        """Files that changed, or an approval that a command wrote: nobody need send a signal."""
+        with suppress(LedgerUnreachable):
+            return self._home.outdated()
+        return False
 
     def _reload(self) -> Executor:
         """Read the policies again; what is broken keeps its last approved version from acting."""

@@ -46,7 +46,7 @@ SETTINGS: tuple[Setting, ...] = (
         "broker_url",
         "URL",
         "",
-        "Redis for Celery workers. Not used yet: work in this process.",
+        "Redis that wakes `worker` processes. Unset: `daemon` does the work.",
     ),
     Setting(
         "origin",

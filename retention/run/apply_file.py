@@ -98,6 +98,7 @@ def _spool(
         now,
         state=RunState.APPLYING,
         approved_by=by,
+        system=in_force.only_system(policy),
     )
     if run_id is None:
         raise Busy(f"the plan {plan.id} was applied before", place=policy)

@@ -49,7 +49,8 @@ class Executor:
 
     The same for the embedded daemon and for the processes of a Celery worker. `stop` is asked
     between batches and between slices. `patient`: a slice goes on while nothing else waits, which
-    saves reading the registers again; not for processes with a time limit of their own.
+    saves reading the registers again; not for processes with a time limit of their own. `outdated`:
+    whether policies or approvals changed, so that this executor should be replaced by a new one.
     """
 
     ctx: Context
@@ -59,6 +60,7 @@ class Executor:
     told: Callable[[Report], None] = lambda _report: None
     checkpoint_every: timedelta = timedelta(hours=1)
     patient: bool = True
+    outdated: Callable[[], bool] = lambda: False
     _signed: datetime | None = field(default=None)
     _compacted: datetime | None = field(default=None)
 
@@ -80,6 +82,9 @@ class Executor:
             if report is None:
                 break
             reports.append(report)
+            if self.outdated():
+                # What protects acts at once: the rest is done under what is in force now.
+                break
             if self.ctx.clock.now() - ticked >= self.ctx.pace.slice:
                 # Other policies' firings must not wait until a long run has ended.
                 self.tick()
@@ -161,7 +166,8 @@ class Executor:
     def _others_wait(self) -> bool:
         now = self.ctx.clock.now()
         upcoming = self._next_firing()
-        return (upcoming is not None and upcoming <= now) or bool(self.waiting(1))
+        owed = upcoming is not None and upcoming <= now
+        return owed or self.outdated() or bool(self.waiting(1))
 
     def _next_firing(self) -> datetime | None:
         with self.ctx.ledger.read() as tx:
@@ -188,7 +194,15 @@ class Executor:
             )
         now = self.ctx.clock.now()
         with self.ctx.ledger.write() as tx:
-            run_id = new_run(tx, policy, self.in_force.digest_of(policy), now, "manual", now)
+            run_id = new_run(
+                tx,
+                policy,
+                self.in_force.digest_of(policy),
+                now,
+                "manual",
+                now,
+                system=self.in_force.only_system(policy),
+            )
         if run_id is None:
             raise Busy(f"a run of `{policy}` for this moment exists already", place=policy)
         return self.finish(run_id)

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy import select
+
 from retention.audit.log import AuditLog
 from retention.clock import Clock, SystemClock
 from retention.connectors import registry
@@ -19,6 +21,7 @@ from retention.connectors.base import Connector
 from retention.connectors.secrets import resolver
 from retention.connectors.wrap import Buckets
 from retention.errors import PolicyError
+from retention.ledger import tables as t
 from retention.ledger.store import Ledger
 from retention.policy.check import affected, broken, check, connector_facts
 from retention.policy.digest import digest
@@ -219,12 +222,21 @@ class Home:
                 )
         return out
 
+    def outdated(self) -> bool:
+        """Whether policy files changed on disk, or an approval in the ledger, since we looked."""
+        if _fingerprint(self.ctx.folder) != self._seen:
+            return True
+        with self.ctx.ledger.read() as tx:
+            rows = tx.execute(select(t.enforced.c.policy, t.enforced.c.digest))
+            approved = {row.policy: row.digest for row in rows}
+        return approved != {name: a.digest for name, a in self.in_force.approved.items()}
+
     def refresh(self) -> bool:
-        """Read the policy files again where they changed on disk. Returns whether they did."""
-        if _fingerprint(self.ctx.folder) == self._seen:
-            return False
-        self.reload()
-        return True
+        """Look again where anything is outdated. Returns whether it was."""
+        outdated = self.outdated()
+        if outdated:
+            self.reload()
+        return outdated
 
     def reload(self) -> tuple[Finding, ...]:
         """Read the files again. Files that name no organisation change nothing. Returns errors."""
@@ -265,6 +277,7 @@ class Home:
             stop,
             told,
             timedelta(minutes=self.settings.checkpoint_minutes),
+            outdated=self.outdated,
         )
 
     def close(self) -> None:

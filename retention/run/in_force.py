@@ -102,6 +102,12 @@ class InForce:
             raise UsageError(f"there is no policy `{name}`", code="policy-unknown")
         return found
 
+    def only_system(self, name: str) -> str | None:
+        """The system that all of a policy's locations lie in; None where they lie in several."""
+        bundle = self.bundle_of(name)
+        systems = {bundle.location(n).system for n in bundle.locations_of(self.policy(name))}
+        return systems.pop() if len(systems) == 1 else None
+
     def digest_of(self, name: str) -> str:
         """The digest of the version that works now."""
         known = self.approved.get(name)

@@ -120,7 +120,14 @@ def _fire(
     if in_force.may_run(job.policy):
         for firing in due.fire:
             run_id = new_run(
-                tx, job.policy, job.digest, firing.due_at, "schedule", now, late=firing.late
+                tx,
+                job.policy,
+                job.digest,
+                firing.due_at,
+                "schedule",
+                now,
+                late=firing.late,
+                system=in_force.only_system(job.policy),
             )
             created += [run_id] if run_id is not None else []
     elif due.fire and in_force.standing(job.policy) is Standing.NEW:
@@ -159,7 +166,15 @@ def _events(
             )
         ).scalar_one_or_none()
         if latest is not None:
-            run_id = new_run(tx, job.policy, job.digest, instant(latest), "event", now)
+            run_id = new_run(
+                tx,
+                job.policy,
+                job.digest,
+                instant(latest),
+                "event",
+                now,
+                system=in_force.only_system(job.policy),
+            )
             created += [run_id] if run_id is not None else []
     return created
 
@@ -181,8 +196,9 @@ def new_run(
     late: bool = False,
     state: RunState = RunState.PENDING,
     approved_by: str | None = None,
+    system: str | None = None,
 ) -> int | None:
-    """Insert a run; None where this firing has one already."""
+    """Insert a run; None where this firing has one already. `system`: the only one it touches."""
     row = tx.execute(
         _ignoring(tx, t.run)
         .values(
@@ -196,6 +212,8 @@ def new_run(
             attempts=0,
             created_at=stamp(now),
             approved_by=approved_by,
+            system=system,
+            turn=stamp(now),
             counts={},
             note="",
         )

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -55,7 +55,7 @@ class Room:
 
     folder: Path
     broker: str | None
-    clusters: dict[str, Sequence[str]]
+    clusters: Mapping[str, Sequence[str]]
     database: str | None = None
     rows: int = 20
     extra: dict[str, str] = field(default_factory=dict)
@@ -150,10 +150,11 @@ class Room:
 
     # --- processes -------------------------------------------------------------------------
 
-    def settings(self) -> Settings:
+    def settings(self, **other: Any) -> Settings:
         """As the processes have them."""
         said = {k: v for k, v in self.environment().items() if k.startswith("RETENTION_")}
-        return Settings(**{k.removeprefix("RETENTION_").lower(): v for k, v in said.items()})  # type: ignore[arg-type]  # text, which pydantic converts
+        given = {k.removeprefix("RETENTION_").lower(): v for k, v in said.items()}
+        return Settings(**(given | other))
 
     def environment(self) -> dict[str, str]:
         settings = {
