@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.shop import Shop
+from tests.acceptance.shop import ROOT, Shop
 from tests.servers.postgres import Postgres
 
 
@@ -91,11 +93,6 @@ def _wait_for(shop: Shop, text: str) -> None:
 
 def test_the_daemon_reloads_works_tells_systemd_and_ends(shop: Shop, tmp_path: Path) -> None:
     """SIGHUP takes up new policies, a firing is worked off, SIGTERM ends with 0."""
-    import subprocess
-    import sys
-
-    from tests.acceptance.shop import ROOT
-
     shop.questions(1, 2, 50)
     shop("approve", "form-monthly")
     shop("daemon", "--once")
@@ -123,6 +120,28 @@ def test_the_daemon_reloads_works_tells_systemd_and_ends(shop: Shop, tmp_path: P
         while b"STOPPING=1" not in said:
             said.add(channel.recv(100))
         assert b"WATCHDOG=1" in said
+        assert daemon.wait(60) == 0
+
+
+def test_a_running_daemon_takes_up_approvals_and_changed_files_by_itself(shop: Shop) -> None:
+    """Nobody sends it a signal: what a command approved elsewhere acts at the next firing."""
+    shop.questions(1, 2, 50)
+    with (shop.folder / "daemon.log").open("w", encoding="utf-8") as log:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "retention", "daemon", "--tick-seconds", "0.2"],
+            cwd=shop.folder,
+            env={**shop.environment(), "PYTHONPATH": str(ROOT)},
+            stderr=log,
+        )
+        _wait_for(shop, "started")
+        shop("approve", "form-monthly")
+        _wait_for(shop, "reloaded")
+        shop.ledger("UPDATE schedule SET next_fire = '2026-01-01T00:00:00.000Z'")
+        _wait_for(shop, "state=done")
+        assert shop.ids() == [1, 2]
+        shop.change("organisation:", "organisation: [")
+        _wait_for(shop, "policy error")
+        daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(60) == 0
 
 
