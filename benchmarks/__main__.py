@@ -22,6 +22,9 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "mailbox": ([], ["--messages", "2000"]),
     "spreadsheet": ([], ["5000"]),
     "memory": ([], ["--rows", "10000", "50000"]),
+    "ledger": ([], ["--seconds", "1", "--processes", "1", "4"]),
+    "workers": ([], ["--rows", "1000", "--workers", "1", "2", "--milliseconds", "20"]),
+    "service": ([], ["--seconds", "10", "--times", "3"]),
 }
 """Name → arguments in full, and for a quick look; the order is that of the run."""
 

@@ -1,6 +1,6 @@
 """How long large jobs take with many workers, by a simulation that uses measured costs.
 
-    python -m benchmarks.scale_model [--lock 0.0007] [--cpu 0.000045] …
+    python -m benchmarks.scale_model [--lock 0.0014] [--cpu 0.000045] …
 
 Nobody here has a billion rows or a hundred thousand mailboxes to delete; this says what the parts,
 measured one by one, add up to. Workers take batches in turn; each batch costs waiting for the
@@ -26,7 +26,7 @@ class Costs:
     """Of the worker's processor, for each record that is disposed of."""
     read: float = 4e-6
     """Of the worker's processor, for each record that is read and stays."""
-    lock: float = 0.7e-3
+    lock: float = 1.4e-3
     """For which one commit holds the audit log's lock."""
     flush: float = 2e-3
     """For which a commit waits for the disk; any number wait at once."""
