@@ -15,7 +15,14 @@ class DiskFull(Fault):
 
     name = "ledger's disk full"
     alone = True
-    words = ("ledger unreachable", "[ledger]", "[audit]", "does not answer", "cannot be written")
+    words = (
+        "ledger unreachable",
+        "LedgerUnreachable",
+        "[ledger]",
+        "[audit]",
+        "does not answer",
+        "cannot be written",
+    )
 
     def strike(self, stage: Stage) -> Steps:
         world = stage.world
