@@ -21,6 +21,7 @@ from tests.acceptance.shop import Shop
 from tests.servers.postgres import Postgres
 from tests.servers.process import program
 
+DUE = 1_000
 HOLD = ("hold", "add", "--case", "C-1", "--reason", "claim", "--owner", "legal")
 LATE_HOLD = (*HOLD, "--review-by", "2090-01-01", "--cluster", "enquiries")
 
@@ -37,7 +38,7 @@ def used(shop: Shop) -> Shop:
 @contextmanager
 def daemon(shop: Shop) -> Iterator[subprocess.Popen[str]]:
     """The service in small batches, killed at the end if it still runs."""
-    small = ("--tick-seconds", "0.2", "--batch-records", "5", "--lease-seconds", "5")
+    small = ("--tick-seconds", "0.2", "--batch-records", "2", "--lease-seconds", "5")
     process = shop.start("daemon", *small)
     try:
         yield process
@@ -67,17 +68,17 @@ def whole(path: Path) -> bool:
 def test_a_backup_made_while_the_daemon_writes_brings_the_service_back(shop: Shop) -> None:
     """Backed up in the middle of a run, killed, restored, frozen, thawed: each record goes once,
     is named once in the log, and nothing else goes."""
-    shop.questions(*[50] * 300, *[1] * 5)
+    shop.questions(*[50] * DUE, *[1] * 5)
     shop("approve", "form-monthly")
     shop("daemon", "--once")
     shop.ledger("UPDATE schedule SET next_fire = '2026-01-01T00:00:00.000Z'")
     copies = []
     with daemon(shop) as process:
-        while len(shop.ids()) > 150:
+        while len(shop.ids()) > DUE // 4:
             assert process.poll() is None
             before = len(shop.ids())
             path = Path(shop("backup").out.strip())
-            if before < 305:
+            if before < DUE + 5:
                 copies.append(path)
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
@@ -101,7 +102,7 @@ def test_a_backup_made_while_the_daemon_writes_brings_the_service_back(shop: Sho
     while not entries(shop, "run.finished") and time.monotonic() < deadline:
         shop("daemon", "--once", "--batch-records", "100", code=None)
         time.sleep(0.2)
-    assert shop.ids() == list(range(301, 306))
+    assert shop.ids() == list(range(DUE + 1, DUE + 6))
     assert shop("audit", "verify", "--json").json["ok"] is True
     named = Counter(
         record
@@ -110,7 +111,7 @@ def test_a_backup_made_while_the_daemon_writes_brings_the_service_back(shop: Sho
         if entry["outcome"] in ("disposed", "already_absent")
     )
     assert set(named.values()) == {1}
-    assert len(named) == 300
+    assert len(named) == DUE
     assert shop("status", "--check", code=None).code in (0, 7)
 
 
