@@ -93,7 +93,7 @@ def split(ctx: Context, in_force: InForce, claim: Claim) -> Report | None:
             )
         _sleep(ctx, claim, tx)
     claim.state = RunState.DISCOVERING
-    return Report.of(claim, {}, notes=(f"spread over {len(parts)} shards",))
+    return Report.of(claim, {"shards": len(parts)})
 
 
 def _spans(ctx: Context, sessions: Sessions, name: str) -> tuple[str | None, ...]:

@@ -187,6 +187,7 @@ class Story:
         """One more firing after the last fault, and then until nothing is left to do."""
         stage = self.stage
         stage.world.commands.wait()
+        stage.world.hear_of_unanswered_holds()
         stage.note("the faults are over")
         until = time.monotonic() + SETTLE_SECONDS
         self._idle(until)

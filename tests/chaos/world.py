@@ -70,6 +70,7 @@ class World:
         )
         self.items: dict[Place, Item] = {}
         self.holds: list[Hold] = []
+        self._ordered: dict[str, str] = {}
         self._next_claimant = 0
         (folder / "policies" / "all.yaml").write_text(
             POLICIES.format(
@@ -153,15 +154,25 @@ class World:
         return subject
 
     def _order_hold(self, subject: str) -> None:
+        case = f"C-{subject.partition('@')[0]}"
+        self._ordered[case] = subject
+
         def done(code: int, said: str) -> None:
             if code == 0:
+                del self._ordered[case]
                 self.holds.append(Hold(int(said), subject))
 
         self.commands.begin(
             done,
-            *("hold", "add", "--case", f"C-{subject.partition('@')[0]}", "--reason", "a claim"),
+            *("hold", "add", "--case", case, "--reason", "a claim"),
             *("--owner", "legal", "--review-by", "2027-12-31", "--subject", f"email:{subject}"),
         )
+
+    def hear_of_unanswered_holds(self) -> None:
+        """An order whose answer never came may stand in the ledger all the same: then it holds."""
+        for number, case in self.ledger.ask('SELECT id, "case" FROM hold'):
+            if subject := self._ordered.pop(case, None):
+                self.holds.append(Hold(int(number), subject))
 
     def order_checkpoint(self) -> None:
         """Sign the log, and keep the note where the service cannot reach it."""
