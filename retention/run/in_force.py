@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from retention.decide.model import Rules
 from retention.errors import UsageError
@@ -315,10 +316,10 @@ def remember(tx: Connection, key: str, value: str) -> bool:
     before = tx.execute(select(t.meta.c.value).where(t.meta.c.key == key)).scalar_one_or_none()
     if before == value:
         return False
-    if before is None:
-        tx.execute(insert(t.meta).values(key=key, value=value))
-    else:
-        tx.execute(update(t.meta).where(t.meta.c.key == key).values(value=value))
+    # Two first starts at the same moment both find nothing.
+    dialect = postgresql if tx.dialect.name == "postgresql" else sqlite
+    row = dialect.insert(t.meta).values(key=key, value=value)
+    tx.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
     return True
 
 

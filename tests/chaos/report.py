@@ -37,6 +37,7 @@ def show(title: str, seed: int, told: Told) -> str:
         ("wake-ups", figures.wakeups),
         ("  dropped", figures.wakeups_dropped),
         ("  doubled", figures.wakeups_doubled),
+        ("workers given up by Celery, and started again", figures.given_up),
         ("records", len(seen.items)),
         ("  due", sum(item.due for item in seen.items.values())),
         ("  disposed of, each once", gone),

@@ -14,6 +14,8 @@ from tests.chaos.wakeups import WakeUps
 from tests.chaos.world import World
 
 POLL = 0.1
+NOT_RESTARTED = {"daemon": (1, 2), "scheduler": (1, 2), "worker": (2,)}
+"""`RestartPreventExitStatus` of our systemd units: what only a person can put right."""
 
 
 @dataclass
@@ -24,6 +26,8 @@ class Figures:
     faults: Counter[str] = field(default_factory=Counter)
     resumed_after: list[float] = field(default_factory=list)
     """Seconds from a kill until somebody else held what the killed process had held."""
+    given_up: int = 0
+    """Workers that ended by themselves when Redis or their pool went away."""
     holds_midway: int = 0
     answers_cut: int = 0
     wakeups: int = 0
@@ -62,6 +66,7 @@ class Stage:
         self._began = time.monotonic()
         self._looked = 0.0
         self._at_work = time.monotonic()
+        self._broker_excuse = 0.0
 
     # --- time passes ------------------------------------------------------------------------------
 
@@ -82,11 +87,23 @@ class Stage:
             code = program.tend()
             if code is not None:
                 self.note(f"{program.name} ended by itself with {code}")
-                if not self.excused:
+                if code in NOT_RESTARTED[program.role]:
+                    why = "after which its supervisor leaves it down"
+                    self.complaints.append(f"{program.name} ended by itself with {code}, {why}")
+                elif program.role == "worker" and time.monotonic() < self._broker_excuse:
+                    self.figures.given_up += 1
+                elif not self.excused:
                     self.complaints.append(f"{program.name} ended by itself with {code}")
         if self._orphans and time.monotonic() - self._looked > 2 * POLL:
             self._looked = time.monotonic()
             self._adopted()
+
+    def excuse_workers(self, seconds: float = 20) -> None:
+        """Celery itself gives a worker up, sometimes, whose Redis or whose new children went away.
+
+        It ends with an error and is started again; nothing else may come of it.
+        """
+        self._broker_excuse = time.monotonic() + seconds
 
     def wait(self, seconds: float) -> None:
         """Let the world go on for a while."""

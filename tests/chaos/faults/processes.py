@@ -59,6 +59,7 @@ class KillPoolChild(Fault):
         victim = stage.chance.choice(sorted(at_work or children))
         stage.note(f"{self.name}: {victim} of {owner.name}")
         stage.orphan({victim})
+        stage.excuse_workers()
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
         stage.figures.kills[self.name] += 1

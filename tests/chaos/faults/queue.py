@@ -27,6 +27,7 @@ class RedisFlushed(_RedisFault):
 
     def strike(self, stage: Stage) -> Steps:
         stage.note(self.name)
+        stage.excuse_workers()
         with socket.create_connection((self.redis.host, self.redis.port), timeout=5) as redis:
             redis.sendall(b"FLUSHALL\r\n")
             redis.recv(16)
@@ -40,10 +41,12 @@ class RedisEmptied(_RedisFault):
 
     def strike(self, stage: Stage) -> Steps:
         stage.note(self.name)
+        stage.excuse_workers()
         self.redis.kill()
         shutil.rmtree(self.redis.folder / "appendonlydir", ignore_errors=True)
         yield 0.5
         self.redis.boot()
+        stage.excuse_workers()
 
 
 class RedisAway(_RedisFault):
@@ -53,9 +56,11 @@ class RedisAway(_RedisFault):
 
     def strike(self, stage: Stage) -> Steps:
         stage.note(self.name)
+        stage.excuse_workers()
         self.redis.stop()
         yield 4 + 4 * stage.chance.random()
         self.redis.boot()
+        stage.excuse_workers()
         stage.note(f"{self.name}: it is back")
 
 
@@ -66,7 +71,9 @@ class RedisHalfOpen(_RedisFault):
 
     def strike(self, stage: Stage) -> Steps:
         stage.note(self.name)
+        stage.excuse_workers()
         self.wakeups.fall_silent()
         yield 6 + 6 * stage.chance.random()
         self.wakeups.speak()
+        stage.excuse_workers()
         stage.note(f"{self.name}: new connections work")
