@@ -111,6 +111,11 @@ class Settings(BaseSettings):
     retry_window_minutes: float = Field(
         60.0, ge=0, description="How long a run retries a system that fails temporarily."
     )
+    again_hours: float = Field(
+        24.0,
+        gt=0,
+        description="Hours after which a run that left something undone is tried again.",
+    )
     checkpoint_minutes: float = Field(
         60.0, gt=0, description="How often the daemon signs the log's state."
     )

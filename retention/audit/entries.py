@@ -85,7 +85,7 @@ TYPES: dict[str, EntryType] = {
         ("digest", "commit", "firing", "counts", "kind", "location", "system", "state"),
     ),
     "batch.intended": EntryType(
-        "these records are about to be acted upon", _BATCH, (*_BATCH_MAY, "plan")
+        "these records are about to be acted upon", _BATCH, (*_BATCH_MAY, "plan", "into")
     ),
     "batch.done": EntryType(
         "what the system answered, records with the same outcome together",

@@ -94,6 +94,7 @@ FACTS: dict[str, tuple[Kind, str]] = {
     "happened": (Kind.TIME, "when it took place, where that is not `at`"),
     "hold": (Kind.NUMBER, "number of the hold"),
     "holds": (Kind.TEXTS, "numbers of the holds that apply"),
+    "into": (Kind.TEXT, "location that the records are copied into before they go"),
     "kind": (Kind.TEXT, "which sort"),
     "late": (Kind.FLAG, "true for work that was caught up"),
     "location": (Kind.TEXT, "location, as cluster/location"),

@@ -66,6 +66,12 @@ SETTINGS: tuple[Setting, ...] = (
         "60.0",
         "How long a run retries a system that fails temporarily.",
     ),
+    Setting(
+        "again_hours",
+        "HOURS",
+        "24.0",
+        "Hours after which a run that left something undone is tried again.",
+    ),
     Setting("checkpoint_minutes", "MINUTES", "60.0", "How often the daemon signs the log's state."),
     Setting("hold_grace_days", "DAYS", "0", "Days that a released hold goes on protecting."),
     Setting(

@@ -21,6 +21,7 @@ _SHOWN = (
     "blocked",
     "pending_vendor",
     "still_there",
+    "partly_disposed",
     "unknown",
     "failed_temporary",
     "failed_permanent",

@@ -32,11 +32,17 @@ When = datetime | date | None
 """A record's date: an aware instant (UTC), a civil date where the system holds no time, or None."""
 
 
+TOGETHER = "\0"
+"""Between the containers of one record; no container's name may hold it."""
+
+
 class Ref(NamedTuple):
     """One record in one system, by an id that is never reused."""
 
     container: str
-    """Table, folder, sheet or directory, as `containers` names it."""
+    """Table, folder, sheet or directory, as `containers` names it. Of a record that lies in
+    several (a message and its copies): all of them, joined by `TOGETHER`; whatever claims one of
+    them claims the record."""
     key: str
     """Native key, unique within its location and stable (for mail: folder, UIDVALIDITY, UID)."""
     version: str = ""
@@ -133,6 +139,8 @@ class Cap(Flag):
     """Verification also looks for copies elsewhere in the system."""
     SHARDS = auto()
     """A large location can be cut into spans (`Divisible`), for several workers at once."""
+    RECEIVE = auto()
+    """Takes in copies of records that lie elsewhere (`Receiving`), before those are deleted."""
 
 
 class Finality(StrEnum):
@@ -158,9 +166,22 @@ class Manifest:
     """One request at a time, or the vendor bans us."""
     notes: tuple[str, ...] = ()
     """What this connector cannot see or prove, in plain words (server backups, …)."""
+    places: Callable[[str], tuple[str, ...]] | None = None
+    """The keys that a key is made of, where it names a record in several places: each as if the
+    record lay there alone. A hold on one of them holds the record. Never connects."""
     patterned: Callable[[Any], bool] = bool
     """Whether these location settings name containers by pattern, so that a container that was
     renamed may turn up among theirs. Unless said otherwise they may."""
+
+
+def keys_of(manifest: Manifest, key: str) -> tuple[str, ...]:
+    """The keys of the places that a key names, one at least."""
+    return manifest.places(key) if manifest.places is not None else (key,)
+
+
+def containers_of(ref: Ref) -> tuple[str, ...]:
+    """The containers that a record lies in, one at least."""
+    return tuple(ref.container.split(TOGETHER))
 
 
 class Probe(NamedTuple):
@@ -176,6 +197,8 @@ class Result(StrEnum):
     """What became of one record in one act."""
 
     DISPOSED = "disposed"
+    RECEIVED = "received"
+    """Of a copy that was taken in, or that was there already; never of a disposal."""
     ALREADY_ABSENT = "already_absent"
     CHANGED = "changed"
     """Not what it was when it was decided upon: left alone."""
@@ -296,6 +319,27 @@ class Divisible(Protocol):
 
         Together they hold every record that `find` without a span would give, also those that
         are added meanwhile at either end, and no record lies in two. `(None,)`: not worth a cut.
+        """
+
+
+class Arrival(NamedTuple):
+    """A copy of a record that lies elsewhere, on its way into a location."""
+
+    key: str
+    """The key that the copy gets: the same each time that this record is copied."""
+    values: Mapping[str, Value]
+    """Source name here → value. Instants are aware; each system stores them in its own way."""
+
+
+@runtime_checkable
+class Receiving(Protocol):
+    """A session with a system that takes in copies of records (`Cap.RECEIVE`)."""
+
+    def receive(self, target: Target, arrivals: Sequence[Arrival]) -> Iterator[Outcome]:
+        """Add these records, each under its key and once. One outcome per arrival.
+
+        A key that is there already is left as it is, and answered `received` too: the engine
+        reads every copy again on another session, and compares, before anything is deleted.
         """
 
 

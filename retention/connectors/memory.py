@@ -19,6 +19,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from retention.connectors.base import (
+    Arrival,
     Cap,
     Condition,
     Connector,
@@ -133,7 +134,13 @@ def forget(name: str | None = None) -> None:
 manifest = Manifest(
     kind="memory",
     title="Records in the memory of this process",
-    capabilities=Cap.DELETE | Cap.MASK | Cap.READ | Cap.CONDITIONAL | Cap.PUSH_DOWN | Cap.SHARDS,
+    capabilities=Cap.DELETE
+    | Cap.MASK
+    | Cap.READ
+    | Cap.CONDITIONAL
+    | Cap.PUSH_DOWN
+    | Cap.SHARDS
+    | Cap.RECEIVE,
     system_settings=MemorySystem,
     location_settings=MemoryLocation,
     notes=("For tests and demonstrations: nothing outlives the process.",),
@@ -245,6 +252,17 @@ class MemoryConnector:
                 data = json.dumps({"key": ref.key, **row}, default=_text, ensure_ascii=False)
                 name = sha256(ref.key.encode()).hexdigest()[:16]
                 yield Content(ref.key, "application/json", f"{name}.json", data.encode())
+
+    def receive(self, target: Target, arrivals: Sequence[Arrival]) -> Iterator[Outcome]:
+        self._refuse_when_denied()
+        rows = self._rows(target)
+        for number, arrival in enumerate(arrivals):
+            self._step("receive", number)
+            if arrival.key not in rows:
+                rows[arrival.key] = dict(arrival.values)
+                self._store.log.append(("receive", arrival.key))
+            self._step("receive", number, after=True)
+            yield Outcome(arrival.key, Result.RECEIVED)
 
     def verify(
         self,

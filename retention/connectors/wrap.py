@@ -16,6 +16,7 @@ import stamina
 from stamina.instrumentation import LoggingOnRetryHook, set_on_retry_hooks
 
 from retention.connectors.base import (
+    Arrival,
     Connector,
     Content,
     Divisible,
@@ -24,6 +25,7 @@ from retention.connectors.base import (
     Page,
     Probe,
     Proof,
+    Receiving,
     Record,
     Ref,
     Scalar,
@@ -113,6 +115,13 @@ class Wrapper:
 
     def read(self, target: Target, refs: Sequence[Ref]) -> Iterator[Content]:
         return self._stream(lambda: self.inner.read(target, refs))
+
+    def receive(self, target: Target, arrivals: Sequence[Arrival]) -> Iterator[Outcome]:
+        inner = self.inner
+        if not isinstance(inner, Receiving):
+            kind = self.describe().kind
+            raise PermanentFailure(f"`{kind}` takes in no copies of records", code="unsupported")
+        return self._stream(lambda: inner.receive(target, arrivals))
 
     def verify(
         self,
@@ -334,6 +343,11 @@ class Retrying(Wrapper):
         self, target: Target, refs: Sequence[Ref], values: Mapping[str, Scalar]
     ) -> Iterator[Outcome]:
         return self.inner.mask(target, refs, values)
+
+    def receive(self, target: Target, arrivals: Sequence[Arrival]) -> Iterator[Outcome]:
+        if not isinstance(self.inner, Receiving):
+            return super().receive(target, arrivals)
+        return self.inner.receive(target, arrivals)
 
     def probe(self, targets: Sequence[Target]) -> Iterator[Probe]:
         # Findings told twice would confuse; a probe is short, so it is repeated as a whole.

@@ -14,6 +14,7 @@ _ACTIONS = {
     Then.DELETE: Action.DELETE,
     Then.ANONYMISE: Action.ANONYMISE,
     Then.HAND_OVER: Action.HAND_OVER,
+    Then.COPY_TO: Action.HAND_OVER,
     Then.RESTRICT: Action.RESTRICT,
     Then.REVIEW: Action.REVIEW,
 }
@@ -34,6 +35,7 @@ class Act:
     action: Action
     values: Mapping[str, Scalar] | None = None
     hand_over_to: str | None = None
+    copy_to: str | None = None
     unsayable: tuple[str, ...] = ()
 
 
@@ -47,11 +49,12 @@ def disposal(counted: Counted) -> Act:
             values=dict(clause.mask.values),
             unsayable=clause.mask.unsayable,
         )
-    handed = clause.said.then.hand_over
+    handed, copied = clause.said.then.hand_over, clause.said.then.copy_to
     return Act(
         counted,
         _ACTIONS[clause.then],
         hand_over_to=handed.to if handed is not None else None,
+        copy_to=copied.location if copied is not None else None,
         # To anonymise without saying what is no instruction.
         unsayable=("anonymise",) if clause.then is Then.ANONYMISE else (),
     )
@@ -74,4 +77,5 @@ def agree(approved: Act, current: Act | None = None) -> Act | None:
     if approved.action is Action.ANONYMISE:
         wanted = set((current.values or {}).items())
         return approved if set((approved.values or {}).items()) <= wanted else None
-    return approved if approved.hand_over_to == current.hand_over_to else None
+    where = (approved.hand_over_to, approved.copy_to)
+    return approved if where == (current.hand_over_to, current.copy_to) else None

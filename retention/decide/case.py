@@ -72,6 +72,7 @@ def verdict_of(
     overdue_days: int = 0,
     mask: Mapping[str, Scalar] | None = None,
     hand_over_to: str | None = None,
+    copy_to: str | None = None,
     suppress: tuple[str, ...] = (),
     holds: tuple[int, ...] = (),
 ) -> Verdict:
@@ -90,6 +91,7 @@ def verdict_of(
         overdue_days=overdue_days,
         mask=mask,
         hand_over_to=hand_over_to,
+        copy_to=copy_to,
         suppress=suppress,
         holds=holds,
     )

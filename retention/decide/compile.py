@@ -46,6 +46,7 @@ class _Builder:
             location=name,
             cluster=cluster,
             purpose=said.purpose or cluster,
+            matched_on=said.matched_on,
             basis=said.basis,
             protects=model.role is Role.RECORD_COPY,
             model=model,
@@ -71,7 +72,9 @@ class _Builder:
             claim=claim,
             where=self.where(said.where, model),
             tier=_tier(said, claim),
-            start=compile_start(said.starting_point, model) if said.starting_point else None,
+            start=compile_start(said.starting_point, model, claim.cluster, claim.matched_on)
+            if said.starting_point
+            else None,
             minimum=said.keep_at_least,
             maximum=said.delete_at_latest,
             cutoff=said.cutoff,
@@ -167,7 +170,12 @@ def _finish(
         asked=Asked(
             dates={s: i for i, s in enumerate(sorted(sources))},
             events=_numbered(n.name for n in starts if n.kind is Kind.EVENT),
-            links=_numbered(n.link for n in starts if n.link is not None),
+            links=_numbered(
+                (
+                    *(n.link for n in starts if n.link is not None),
+                    *(c.kin for c in made.claims if c.kin is not None),
+                )
+            ),
         ),
         # Two time zones disagree about the civil day, so the instant is kept.
         exact=frozenset(sources if len(zones) > 1 else hours),

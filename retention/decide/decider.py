@@ -53,7 +53,7 @@ class Decider:
         self.claims = claims
         self._remember = remember
         self._unknown = unknown_locations(rules, system, {*claims, location})
-        self._views: dict[str, View] = {}
+        self._views: dict[str | frozenset[str], View] = {}
         self._memo: dict[Any, Verdict] = {}
         self._moment: Moment | None = None
         self._at = At(date.min, {}, clock_went_back=False)
@@ -85,6 +85,19 @@ class Decider:
         people = {s for c in view.claims for ss in c.model.subject_sources().values() for s in ss}
         masked = {s for m in view.masks for s in m.sources}
         return tuple(sorted({*view.where_fields, *people, *masked}))
+
+    @cached_property
+    def copied(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Sources of dates and of fields that some rule copies elsewhere before it deletes."""
+        dates: dict[str, None] = {}
+        fields: dict[str, None] = {}
+        for clause in self._everything.clauses():
+            there = clause.said.then.copy_to
+            for name in there.values.values() if there else ():
+                model = clause.claim.model
+                found = dates if name in model.dates else fields
+                found.update(dict.fromkeys(model.sources_of(name)))
+        return tuple(dates), tuple(fields)
 
     @cached_property
     def links(self) -> frozenset[tuple[str, str]]:
@@ -173,7 +186,7 @@ class Decider:
 
     def decide(
         self,
-        container: str,
+        container: str | frozenset[str],
         dates: Mapping[str, When],
         fields: Mapping[str, Value],
         state: SubjectState | None,
@@ -181,7 +194,7 @@ class Decider:
         pseudonym: str | Callable[[], str],
         moment: Moment,
     ) -> Verdict:
-        """The fate of one record of that container.
+        """The fate of one record of that container, or of all of these that it lies in.
 
         `dates` and `fields` by source. `state` or `holds` None: that register cannot be read,
         and nothing is disposed of. `pseudonym`: the record's, or how to get it; asked for only
@@ -208,8 +221,9 @@ class Decider:
             verdict = self._memo[key] = judge(view, facts, held, self._at)
         return verdict
 
-    def _view(self, container: str) -> View:
-        covering = {n for n, covered in self.claims.items() if container in covered}
+    def _view(self, container: str | frozenset[str]) -> View:
+        lies_in = {container} if isinstance(container, str) else container
+        covering = {n for n, covered in self.claims.items() if not covered.isdisjoint(lies_in)}
         view = self._views[container] = self._compile(frozenset({self.location, *covering}))
         return view
 

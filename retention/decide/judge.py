@@ -276,6 +276,7 @@ def _carry_out(case: Case, act: Act, due: date) -> Verdict:
         overdue_days=max(0, late),
         mask=act.values,
         hand_over_to=act.hand_over_to,
+        copy_to=act.copy_to,
         suppress=act.counted.clause.said.suppress if act.action in DISPOSALS else (),
     )
 

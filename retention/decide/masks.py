@@ -51,7 +51,7 @@ def mask_of(policy: Policy, location: LocationModel) -> Mask | None:
             said = {f: said.get(f) for f in policy.fields}
     elif policy.fields and policy.then.kind is Then.DELETE:
         said = dict.fromkeys(policy.fields)
-    elif policy.fields and policy.then.kind is Then.HAND_OVER:
+    elif policy.fields and policy.then.kind in (Then.HAND_OVER, Then.COPY_TO):
         # Handing over exports whole records: no field of one can be handed over alone.
         return Mask((), tuple(sorted(policy.fields)))
     if not said:

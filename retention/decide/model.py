@@ -115,7 +115,8 @@ class Verdict:
     `earliest`: first civil date on which disposal is allowed, None: no minimum applies, or not
     known. `due`: last civil date on which the record may exist; None: no maximum known.
     `policy`: the deciding policy, "" where none. `mask`: source → value, for anonymise and for
-    field-level disposal. `changes_on`: the date on which this verdict changes by itself.
+    field-level disposal. `hand_over_to`: a folder; `copy_to`: a location. `changes_on`: the date on
+    which this verdict changes by itself.
     """
 
     action: Action
@@ -130,5 +131,6 @@ class Verdict:
     overdue_days: int = 0
     mask: Mapping[str, Scalar] | None = None
     hand_over_to: str | None = None
+    copy_to: str | None = None
     suppress: tuple[str, ...] = ()
     holds: tuple[int, ...] = ()

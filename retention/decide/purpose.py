@@ -14,7 +14,14 @@ from retention.decide.starts import Gap
 from retention.policy.counting import civil_day
 from retention.policy.model import Organisation, Then
 
-STRENGTH = {Then.REVIEW: 4, Then.HAND_OVER: 3, Then.DELETE: 2, Then.ANONYMISE: 1, Then.RESTRICT: 0}
+STRENGTH = {
+    Then.REVIEW: 4,
+    Then.HAND_OVER: 3,
+    Then.COPY_TO: 3,
+    Then.DELETE: 2,
+    Then.ANONYMISE: 1,
+    Then.RESTRICT: 0,
+}
 """Ties between rules that are due: review, then delete > anonymise > restrict > keep.
 
 A hand-over deletes too, and exports first: beside a plain deletion it does what both demand.

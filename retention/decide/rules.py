@@ -49,11 +49,20 @@ class Claim:
     where: int | None
     standing: bool
     """True where the files as they are now make this claim, policies or none."""
+    matched_on: str | None = None
+    """The subject key by which other locations of the cluster hold copies of the record."""
 
     @property
     def scopes(self) -> tuple[str, str]:
         """Names under which a withdrawal can be recorded."""
         return (self.purpose, self.cluster)
+
+    @property
+    def kin(self) -> tuple[str, str] | None:
+        """The link that finds the people whom copies of the record name; None: no copies."""
+        if self.matched_on is None or self.matched_on not in self.model.subject:
+            return None
+        return (f"{self.cluster}.", self.matched_on)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

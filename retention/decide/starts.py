@@ -43,6 +43,8 @@ class Kind(Enum):
     DATE = "date"
     EVENT = "event"
     LINKED = "linked"
+    SHARED = "shared"
+    """A date that copies of the record carry too, in other locations of its cluster."""
     LATEST = "latest_of"
     EARLIEST = "earliest_of"
 
@@ -51,7 +53,8 @@ class Kind(Enum):
 class Node:
     """A starting point whose date names stand for the sources of one location.
 
-    `source` is None where the location maps no such date: it is missing on every record.
+    `source` is None where the location maps no such date: it is missing on every record, or, where
+    copies of the record are known, told by them alone.
     """
 
     kind: Kind
@@ -65,16 +68,25 @@ class Node:
         return tuple(x for m in self.members for x in m.leaves()) if self.members else (self,)
 
 
-def compile_start(start: Start, location: LocationModel) -> Node:
-    """The starting point in the sources of that location."""
+def compile_start(
+    start: Start, location: LocationModel, cluster: str = "", matched_on: str | None = None
+) -> Node:
+    """The starting point in the sources of that location.
+
+    `matched_on`: the key by which the locations of its cluster hold copies of the same records.
+    """
     if members := start.latest_of or start.earliest_of:
         kind = Kind.LATEST if start.latest_of else Kind.EARLIEST
-        return Node(kind, kind.value, members=tuple(compile_start(m, location) for m in members))
+        below = tuple(compile_start(m, location, cluster, matched_on) for m in members)
+        return Node(kind, kind.value, members=below)
     if start.event is not None:
         return Node(Kind.EVENT, start.event)
     name = start.date or ""
     if start.matched_on is not None:
         return Node(Kind.LINKED, name, link=(name, start.matched_on))
+    if matched_on is not None and matched_on in location.subject:
+        link = (f"{cluster}.{name}", matched_on)
+        return Node(Kind.SHARED, name, source=location.dates.get(name), link=link)
     return Node(Kind.DATE, name, source=location.dates.get(name))
 
 
@@ -95,8 +107,9 @@ def resolve(node: Node, facts: Facts, claim: int, organisation: Organisation) ->
             if fired is None:
                 return Started(Gap.PENDING, until=f"the event {node.name} happens")
             return Started(fired, f"event {node.name} {civil_day(fired, organisation)}")
-        case Kind.LINKED:
-            return _linked(node, facts, organisation)
+        case Kind.LINKED | Kind.SHARED:
+            told = _linked if node.kind is Kind.LINKED else _shared
+            return told(node, facts, organisation)
         case _:
             members = [resolve(m, facts, claim, organisation) for m in node.members]
             return _combine(members, organisation, latest=node.kind is Kind.LATEST)
@@ -117,6 +130,30 @@ def _linked(node: Node, facts: Facts, organisation: Organisation) -> Started:
             Gap.MISSING, finding="date-missing", until=f"the date {node.name} is filled in"
         )
     return Started(found.latest, f"{node.name} {civil_day(found.latest, organisation)}")
+
+
+def _shared(node: Node, facts: Facts, organisation: Organisation) -> Started:
+    """The latest of the record's own date and its copies'; a copy without one keeps them all."""
+    own = None if node.source is None else facts.when(node.source)
+    if node.source is not None and own is None:
+        return Started(
+            Gap.MISSING, finding="date-missing", until=f"the date {node.name} is filled in"
+        )
+    found = None if node.link is None else facts.linked(node.link)
+    if found is None or not found.matched:
+        if own is not None:
+            return Started(own, f"{node.name} {civil_day(own, organisation)}")
+        until = f"a copy of it with a date {node.name} is found"
+        return Started(Gap.PENDING, finding="unmatched", until=until)
+    if found.active:
+        return Started(Gap.PENDING, until=f"{node.name} is reached in every copy of it")
+    known = [when for when in (own, found.latest) if when is not None]
+    if not known:
+        return Started(
+            Gap.MISSING, finding="date-missing", until=f"the date {node.name} is filled in"
+        )
+    members = [Started(when, f"{node.name} {civil_day(when, organisation)}") for when in known]
+    return _combine(members, organisation, latest=True)
 
 
 def _combine(members: Sequence[Started], organisation: Organisation, *, latest: bool) -> Started:

@@ -24,7 +24,7 @@ from retention.ledger.tables import metadata, run
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision that `tables` describes."""
 
 _UPGRADE_LOCK = 7_205_759_403_792

@@ -170,6 +170,17 @@ batch = Table(
 )
 Index("ix_batch_state", batch.c.run_id, batch.c.state)
 
+# What became of records that have copies in other locations, while their run is open.
+fate = Table(
+    "fate",
+    metadata,
+    Column("run_id", _Id, ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+    Column("record", String(48), primary_key=True),
+    Column("subject", String(48), nullable=False),
+    Column("location", String(300), nullable=False),
+    Column("gone", Boolean, nullable=False),
+)
+
 # --- people, by keyed hash only ------------------------------------------------------------------
 
 start_memory = Table(
@@ -218,6 +229,16 @@ suppression = Table(
     Column("subject", String(48), primary_key=True),
     Column("scope", String(300), primary_key=True),
     Column("added_at", _At, nullable=False),
+)
+
+# Of whom something is gone from one location of a cluster while it is left in this one.
+partly = Table(
+    "partly",
+    metadata,
+    Column("policy", String(200), primary_key=True),
+    Column("location", String(300), primary_key=True),
+    Column("subject", String(48), primary_key=True),
+    Column("since", _At, nullable=False),
 )
 
 # --- switches and alarms -----------------------------------------------------------------------

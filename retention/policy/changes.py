@@ -145,7 +145,7 @@ def _context(name: str, old: Bundle, new: Bundle) -> Iterator[_Said]:
         if before != after:
             yield W, f"organisation: {field}", before, after, False
     for cluster in sorted(was.clusters.keys() & now.clusters.keys()):
-        for field in ("purpose", "basis", "special", "subjects", "data"):
+        for field in ("purpose", "basis", "special", "subjects", "data", "matched_on"):
             before = getattr(was.clusters[cluster], field)
             after = getattr(now.clusters[cluster], field)
             if before != after:
@@ -199,7 +199,7 @@ def _words(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, ThenModel):
-        detail = value.anonymise if value.anonymise is not None else value.hand_over
+        detail = value.anonymise or value.hand_over or value.copy_to
         return str(value.kind) if detail is None else f"{value.kind}: {detail}"
     if isinstance(value, list | tuple):
         return ", ".join(_words(v) for v in value)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from retention.policy import (
     check_actions,
     check_connectors,
+    check_copies,
     check_law,
     check_periods,
     check_reach,
@@ -19,7 +20,7 @@ from retention.policy import (
 )
 from retention.policy.check_connectors import ConnectorFacts, connector_facts
 from retention.policy.codes import CODES, finding
-from retention.policy.digest import referenced_clusters
+from retention.policy.digest import copied_clusters, referenced_clusters
 from retention.policy.findings import Finding, Path, Positions, Severity, order
 from retention.policy.load import Loaded
 from retention.policy.model import Bundle, Policy
@@ -48,7 +49,8 @@ def check(
     """
     found = list(loaded.findings)
     if loaded.bundle is not None:
-        for part in (check_periods, check_starts, check_reach, check_actions, check_law):
+        parts = (check_periods, check_starts, check_reach, check_actions, check_copies, check_law)
+        for part in parts:
             found += part.check(loaded.bundle, loaded.positions)
         found += check_connectors.check(loaded.bundle, loaded.positions, connectors)
     found += _scheduled(schedule_facts, loaded.positions)
@@ -83,7 +85,11 @@ def _about(path: Path, bundle: Bundle, policy: Policy) -> bool:
     if path[0] == "systems":
         names = check_reach.rests_on(bundle, policy)
         return any(bundle.location(name).system == path[1] for name in names)
-    if str(path[1]) in referenced_clusters(policy):
+    applied = bundle.locations_of(policy)
+    if str(path[1]) in {*referenced_clusters(policy), *copied_clusters(bundle, applied)}:
+        return True
+    there = policy.then.copy_to
+    if there is not None and there.location.partition("/")[0] == path[1]:
         return True
     location = path[3] if len(path) > 3 and path[2] == "locations" else None
     for target in policy.applies_to:

@@ -35,9 +35,9 @@ def _masks(name: str, policy: Policy, positions: Positions) -> Iterator[Finding]
                 at = ("policies", name, "fields")
                 message = f"`{field}` gets no value under `anonymise`"
                 yield finding("bad-mask", positions.value(at), message, at)
-    if policy.then.kind is Then.HAND_OVER and policy.fields:
+    if policy.then.kind in (Then.HAND_OVER, Then.COPY_TO) and policy.fields:
         at = ("policies", name, "fields")
-        message = "a record is handed over whole"
+        message = "a record is handed over, or copied and deleted, whole"
         yield finding("cannot-hand-over-fields", positions.key(at), message, at)
 
 

@@ -157,8 +157,14 @@ _NEEDS: Mapping[Then, frozenset[str]] = {
     Then.DELETE: frozenset({"delete"}),
     Then.ANONYMISE: frozenset({"mask"}),
     Then.HAND_OVER: frozenset({"read", "delete"}),
+    Then.COPY_TO: frozenset({"delete"}),
 }
-_WORDS = {"delete": "delete records", "mask": "overwrite fields", "read": "read whole records"}
+_WORDS = {
+    "delete": "delete records",
+    "mask": "overwrite fields",
+    "read": "read whole records",
+    "receive": "take in copies",
+}
 
 
 def _actions(
@@ -171,6 +177,7 @@ def _actions(
     needs = _NEEDS.get(policy.then.kind, frozenset())
     if policy.fields and policy.then.kind is Then.DELETE:
         needs = frozenset({"mask"})
+    yield from _receiver(name, policy, bundle, positions, connectors)
     for location in bundle.locations_of(policy):
         system = bundle.location(location).system
         facts = connectors.get(bundle.systems[system].connector)
@@ -184,3 +191,22 @@ def _actions(
             path = ("policies", name, "grace")
             message = f"`{facts.kind}` ({location}) has no bin"
             yield finding("no-bin", positions.value(path), message, path)
+
+
+def _receiver(
+    name: str,
+    policy: Policy,
+    bundle: Bundle,
+    positions: Positions,
+    connectors: Mapping[str, ConnectorFacts],
+) -> Iterator[Finding]:
+    """Whether the place that records are copied into takes copies in."""
+    there = policy.then.copy_to
+    if there is None or there.location not in bundle.locations():
+        return
+    system = bundle.location(there.location).system
+    facts = connectors.get(bundle.systems[system].connector)
+    if facts is not None and not facts.broken and "receive" not in facts.can:
+        path: Path = ("policies", name, "then", "copy_to", "location")
+        message = f"`{facts.kind}` ({there.location}) cannot {_WORDS['receive']}"
+        yield finding("cannot-act", positions.value(path), message, path)

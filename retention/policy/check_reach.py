@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from retention.policy.codes import finding
-from retention.policy.digest import referenced_clusters
+from retention.policy.digest import copied_clusters, referenced_clusters
 from retention.policy.findings import Finding, Path, Positions
 from retention.policy.model import Basis, Bundle, Policy, Then
 from retention.policy.statutes import covers
 
 
 def rests_on(bundle: Bundle, policy: Policy) -> tuple[str, ...]:
-    """Locations that a policy applies to, and those whose dates its starting point uses."""
+    """Locations that a policy applies to, and those whose dates, copies or room it uses."""
+    applied = bundle.locations_of(policy)
     linked = (
         f"{cluster}/{key}"
-        for cluster in referenced_clusters(policy)
+        for cluster in (*referenced_clusters(policy), *sorted(copied_clusters(bundle, applied)))
         if cluster in bundle.clusters
         for key in bundle.clusters[cluster].locations
     )
-    return tuple(dict.fromkeys((*bundle.locations_of(policy), *linked)))
+    there = policy.then.copy_to
+    into = (there.location,) if there and there.location in bundle.locations() else ()
+    return tuple(dict.fromkeys((*applied, *linked, *into)))
 
 
 def check(bundle: Bundle, positions: Positions) -> Iterator[Finding]:

@@ -51,10 +51,20 @@ def _own(
 ) -> Iterator[Finding]:
     for name in bundle.locations_of(policy):
         dates = bundle.location(name).dates
-        if leaf.date not in dates:
+        if leaf.date not in dates and not _copies_tell(leaf, name, bundle):
             hint = did_you_mean(str(leaf.date), dates)
             message = f"`{name}` has no date `{leaf.date}`"
             yield finding("missing-date", positions.value(at), message, at, hint)
+
+
+def _copies_tell(leaf: Start, name: str, bundle: Bundle) -> bool:
+    """Whether another location of the cluster, which holds copies, has the date."""
+    own = bundle.location(name)
+    cluster = bundle.clusters[name.partition("/")[0]]
+    return cluster.matched_on in own.subject and any(
+        leaf.date in other.dates and cluster.matched_on in other.subject
+        for other in cluster.locations.values()
+    )
 
 
 def _linked(

@@ -71,6 +71,9 @@ REFERENCES: Mapping[str, Code] = {
     "unknown-cluster": Code(
         _E, "a starting point in a cluster that no file defines", "say cluster.date"
     ),
+    "unknown-copy-target": Code(
+        _E, "copy_to names no location", "say cluster/location of these files"
+    ),
     "unknown-policy": Code(_E, "supersedes names no other policy", "name a policy of these files"),
     "supersedes-circle": Code(_E, "policies that supersede each other", "remove one of them"),
     "unknown-mandate": Code(
@@ -129,6 +132,9 @@ SCOPE: Mapping[str, Code] = {
     "mixed-bases": Code(
         _W, "one purpose on several legal bases", "give each basis a purpose of its own"
     ),
+    "copies-unmatched": Code(
+        _W, "a location without the key that copies are matched on", "map it under `subject`"
+    ),
     "unused-suppress": Code(_E, "suppress names no subject key", "map it under `subject`"),
 }
 """Found about which records a policy reaches."""
@@ -154,6 +160,12 @@ CONNECTORS: Mapping[str, Code] = {
         _E, "a connector that this version does not have", "the policies that use it do not run"
     ),
     "no-bin": Code(_W, "grace, but the system has no bin", "it deletes at once there"),
+    "copy-into-itself": Code(
+        _E, "records would be copied into a place that the policy empties", "name another location"
+    ),
+    "unknown-copy-value": Code(
+        _E, "a value to copy that a location does not have", "a date, a field or a subject key"
+    ),
     "bad-mask": Code(_E, "a replacement that is not a plain value", "null, text or a number"),
     "cannot-hand-over-fields": Code(_E, "single fields cannot be handed over", "remove `fields`"),
 }

@@ -8,7 +8,7 @@ needs no new approval.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -58,11 +58,14 @@ def extract(bundle: Bundle, policy_name: str) -> Bundle:
     """The sub-bundle that decides about one policy, self-contained. Raises KeyError.
 
     It holds the policy, the locations it applies to in their clusters, the whole of each cluster
-    whose dates its starting point uses, and the systems of all those.
+    whose dates its starting point uses or whose locations hold copies of the same records, the
+    location it copies into, and the systems of all those.
     """
     policy = bundle.policies[policy_name]
     applied = set(bundle.locations_of(policy))
-    referenced = set(referenced_clusters(policy))
+    referenced = set(referenced_clusters(policy)) | copied_clusters(bundle, applied)
+    if policy.then.copy_to is not None:
+        applied.add(policy.then.copy_to.location)
     clusters: dict[str, Cluster] = {}
     for name in sorted({location.partition("/")[0] for location in applied} | referenced):
         if (cluster := bundle.clusters.get(name)) is None:
@@ -91,6 +94,12 @@ def referenced_clusters(policy: Policy) -> Iterator[str]:
     for leaf in leaves:
         if cluster := referenced_cluster(leaf):
             yield cluster
+
+
+def copied_clusters(bundle: Bundle, locations: Iterable[str]) -> set[str]:
+    """Clusters of these locations in which several hold copies of the same records."""
+    named = {name.partition("/")[0] for name in locations}
+    return {n for n in named if n in bundle.clusters and bundle.clusters[n].matched_on is not None}
 
 
 def referenced_cluster(leaf: Start) -> str | None:

@@ -202,6 +202,12 @@ def _then(policy: Policy) -> str:
             f"the record is exported to {policy.then.hand_over.to}, the export is checked, "
             "and the record is deleted; this cannot be undone"
         )
+    if policy.then.copy_to is not None:
+        there = policy.then.copy_to
+        return (
+            f"{_and(tuple(there.values))} are copied into {there.location}, the copy is read again "
+            "there, and the record is deleted here; this cannot be undone"
+        )
     return words[policy.then.kind]
 
 

@@ -50,12 +50,13 @@ class Then(StrEnum):
     DELETE = "delete"
     ANONYMISE = "anonymise"
     HAND_OVER = "hand_over"
+    COPY_TO = "copy_to"
     RESTRICT = "restrict"
     REVIEW = "review"
     KEEP = "keep"
 
 
-DESTRUCTIVE = frozenset({Then.DELETE, Then.ANONYMISE, Then.HAND_OVER})
+DESTRUCTIVE = frozenset({Then.DELETE, Then.ANONYMISE, Then.HAND_OVER, Then.COPY_TO})
 
 
 class Cutoff(StrEnum):
@@ -166,6 +167,14 @@ class LocationModel(BaseModel):
         """Subject kind → the columns or headers that hold it."""
         return {k: (v,) if isinstance(v, str) else tuple(v) for k, v in self.subject.items()}
 
+    def sources_of(self, name: str) -> tuple[str, ...]:
+        """What a date, a field, or a kind of subject key stands for; any other name for itself."""
+        if name in self.dates:
+            return (self.dates[name],)
+        if name not in self.fields and name in self.subject:
+            return self.subject_sources()[name]
+        return (self.source(name),)
+
 
 class Cluster(Strict):
     """Records of one kind, processed for one purpose on one legal basis."""
@@ -173,6 +182,10 @@ class Cluster(Strict):
     title: str | None = None
     subjects: str | None = None
     data: tuple[str, ...] = ()
+    matched_on: str | None = Field(
+        default=None,
+        description="Subject key by which its locations hold copies of the same records.",
+    )
     purpose: str | None = None
     basis: Basis | None = None
     special: bool = Field(
@@ -230,29 +243,45 @@ class HandOver(Strict):
     to: str
 
 
+class CopyTo(Strict):
+    """Copy into another location, look at the copy there, then delete."""
+
+    location: str = Field(description="`cluster/location` that the copy goes into.")
+    values: dict[str, str] = Field(
+        min_length=1,
+        description="Column there → date, field, or subject key of the record here.",
+    )
+
+
 class ThenModel(Strict):
-    """`then:` normalised: `delete`, or `{anonymise: {...}}`, or `{hand_over: {to: ...}}`."""
+    """`then:` normalised: `delete`, or one of `{anonymise: {…}}`, `{hand_over: {to: …}}`,
+    `{copy_to: {location: …, values: {…}}}`."""
 
     kind: Then
     anonymise: dict[str, Any] | None = None
     hand_over: HandOver | None = None
+    copy_to: CopyTo | None = None
+
+
+_DETAILED = (Then.ANONYMISE, Then.HAND_OVER, Then.COPY_TO)
 
 
 def _parse_then(value: Any) -> Any:
     if isinstance(value, ThenModel):
         return value
     if isinstance(value, str):
-        if value in (Then.ANONYMISE, Then.HAND_OVER):
+        if value in _DETAILED:
             raise ValueError(f"`{value}` needs details, e.g. `{value}: {{…}}`")
         return {"kind": value}
     if isinstance(value, dict) and len(value) == 1:
         ((kind, detail),) = value.items()
-        if kind in (Then.ANONYMISE, Then.HAND_OVER):
+        if kind in _DETAILED:
             return {"kind": kind, kind: detail}
     if isinstance(value, dict) and "kind" in value:
         return value
     raise ValueError(
-        "expected delete, anonymise: {…}, hand_over: {to: …}, restrict, review or keep"
+        "expected delete, anonymise: {…}, hand_over: {to: …}, "
+        "copy_to: {location: …, values: {…}}, restrict, review or keep"
     )
 
 

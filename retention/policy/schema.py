@@ -151,7 +151,7 @@ def _any_of_keys(*names: str) -> Json:
 
 def _then() -> Json:
     mask = {"type": ["string", "number", "boolean", "null"]}
-    plain = [t.value for t in Then if t not in (Then.ANONYMISE, Then.HAND_OVER)]
+    plain = [t.value for t in Then if t not in (Then.ANONYMISE, Then.HAND_OVER, Then.COPY_TO)]
     return {
         "anyOf": [
             {"enum": plain},
@@ -159,6 +159,7 @@ def _then() -> Json:
                 "anonymise", {"type": "object", "minProperties": 1, "additionalProperties": mask}
             ),
             _only("hand_over", _ref("HandOver")),
+            _only("copy_to", _ref("CopyTo")),
             {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": list(Then)}}},
         ]
     }

@@ -22,14 +22,16 @@ from retention.decide.model import Action, Verdict
 from retention.errors import ConnectorError, Withheld
 from retention.ledger import tables as t
 from retention.ledger.store import stamp
-from retention.run import batches, evidence, hand_over, links
+from retention.run import batches, evidence, fates, hand_over, links
 from retention.run.batches import Batch, Item, State
 from retention.run.claim import Claim
 from retention.run.context import Context
+from retention.run.copying import Copying
 from retention.run.survey import Survey, holds_already
 
 MOST_ATTEMPTS = 5
 """A record that failed so often is left alone until a person looks."""
+_GONE = {Result.DISPOSED, Result.ALREADY_ABSENT}
 INTERRUPTED = "interrupted"
 RECOVERED = "recovered"
 
@@ -145,7 +147,7 @@ class Applier:
         if not intended:
             return
         self.claim.check(self.ctx)
-        outcomes, error = self._act(intended)
+        outcomes, error = self._act(intended, present)
         self.settle(intended, outcomes, temporary=not (error and error.permanent))
         self.speed.learn(
             sum(len(batch.items) for batch in group),
@@ -167,11 +169,13 @@ class Applier:
                 raise Withheld(f"disposal is frozen: {reason}", hint="retention thaw resumes it")
             at = ctx.clock.now()
             looked = second_look(tx, self.survey, group, present, strict=self.strict)
-            for batch, fates in zip(group, looked, strict=True):
-                left = [(f.item, f.outcome, "") for f in fates if f.outcome]
-                go = tuple(f.item for f in fates if not f.outcome)
+            for batch, judged in zip(group, looked, strict=True):
+                left = [(f.item, f.outcome, "") for f in judged if f.outcome]
+                go = tuple(f.item for f in judged if not f.outcome)
                 if left:
                     evidence.done(ctx, tx, claim, batch, system, at, left)
+                    if self.survey.copied:
+                        fates.gone(tx, claim, [i.pseudonym for i, o, _ in left if o in _GONE])
                     self._count_all(outcome for _, outcome, _ in left)
                 if go == batch.items:
                     ready = replace(batch, state=State.INTENDED)
@@ -182,6 +186,12 @@ class Applier:
                     batches.save(tx, ready, at)
                 if go:
                     records = [present[item.key] for item in go]
+                    if self.strict and self.survey.copied:
+                        people = [
+                            (item.pseudonym, self.survey.whose(record))
+                            for item, record in zip(go, records, strict=True)
+                        ]
+                        fates.expect(tx, claim, batch.location, people)
                     self._before_disposal(tx, ready, records)
                     evidence.intended(ctx, tx, claim, ready, system, at)
                     intended.append(ready)
@@ -230,17 +240,19 @@ class Applier:
                 run=self.claim.root,
             )
 
-    def _act(self, group: Sequence[Batch]) -> tuple[dict[str, Outcome], ConnectorError | None]:
+    def _act(
+        self, group: Sequence[Batch], present: Mapping[str, Record]
+    ) -> tuple[dict[str, Outcome], ConnectorError | None]:
         """The remote act. Outcomes that came before a failure count; the rest is unknown."""
         outcomes: dict[str, Outcome] = {}
         try:
-            for outcome in self._remote(group):
+            for outcome in self._remote(group, present):
                 outcomes[outcome.key] = outcome
         except ConnectorError as error:
             return outcomes, error
         return outcomes, None
 
-    def _remote(self, group: Sequence[Batch]) -> Iterator[Outcome]:
+    def _remote(self, group: Sequence[Batch], present: Mapping[str, Record]) -> Iterator[Outcome]:
         connector, how = self.survey.acting, group[0].how
         items = [item for batch in group for item in batch.items]
         if how.action is Action.HAND_OVER and how.hand_over_to is not None:
@@ -250,6 +262,15 @@ class Applier:
                 for batch in group
                 for item in hand_over.export(connector, self.aim, batch, folder)
             ]
+        said = self.survey.bundle.policies[how.policy].then.copy_to
+        if how.copy_to is not None:
+            if said is None or said.location != how.copy_to:
+                # What was decided is not what the policy says: nothing may be deleted.
+                yield from (Outcome(i.key, Result.FAILED_PERMANENT, "not_copied") for i in items)
+                return
+            copied = Copying(self.ctx, self.survey, said).transfer(items, present)
+            yield from copied.stays
+            items = copied.ready
         refs = [item.ref for item in items]
         if not refs:
             return
@@ -314,6 +335,9 @@ class Applier:
         self._count_all(a for a in answers if not again or a != Result.FAILED_TEMPORARY)
         batches.save(tx, replace(batch, state=State.ACTED, results=answers), at)
         evidence.done(ctx, tx, self.claim, batch, self.survey.system, at, final)
+        if self.survey.copied:
+            gone = [i.pseudonym for i, result, _ in final if result in _GONE]
+            fates.gone(tx, self.claim, gone)
         if again:
             number = self.claim.next_batch(tx)
             batches.add(

@@ -118,6 +118,7 @@ def _spool(
             digest,
             item["mask"],
             item["hand_over_to"],
+            item.get("copy_to"),
             tuple(item["suppress"]),
         )
         _, members, _ = groups.setdefault((location, how.key()), (how, [], item["because"]))

@@ -58,14 +58,15 @@ class Item(NamedTuple):
 item = partial(tuple.__new__, Item)
 _ref = partial(tuple.__new__, Ref)
 
-Way = tuple[str, str, str | None, str | None, tuple[str, ...]]
-"""Action, policy, mask as JSON, folder to hand over to, kinds of suppression entries."""
+Way = tuple[str, str, str | None, str | None, str | None, tuple[str, ...]]
+"""Action, policy, mask as JSON, folder to hand over to, location to copy into, kinds of
+suppression entries."""
 
 
 def way(said: How | Verdict) -> Way:
     """What two records must have in common to share a batch."""
     mask = None if said.mask is None else json.dumps(said.mask, sort_keys=True)
-    return (said.action, said.policy, mask, said.hand_over_to, said.suppress)
+    return (said.action, said.policy, mask, said.hand_over_to, said.copy_to, said.suppress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class How:
     digest: str
     mask: Mapping[str, Scalar] | None = None
     hand_over_to: str | None = None
+    copy_to: str | None = None
     suppress: tuple[str, ...] = ()
 
     @classmethod
@@ -87,6 +89,7 @@ class How:
             verdict.digest,
             verdict.mask,
             verdict.hand_over_to,
+            verdict.copy_to,
             verdict.suppress,
         )
 
@@ -170,6 +173,7 @@ def _encode(batch: Batch) -> bytes:
             "digest": how.digest,
             "mask": how.mask,
             "hand_over_to": how.hand_over_to,
+            "copy_to": how.copy_to,
             "suppress": how.suppress,
             "because": batch.because,
             "span": batch.span,
@@ -213,6 +217,7 @@ def _decode(row: Row[Any]) -> Batch:
             data["digest"],
             data["mask"],
             data["hand_over_to"],
+            data.get("copy_to"),
             tuple(data["suppress"]),
         ),
         items=items,

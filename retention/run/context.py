@@ -34,6 +34,7 @@ class Pace:
     batch_seconds: float = 2.0
     lease: timedelta = timedelta(seconds=30)
     retry_window: timedelta = timedelta(minutes=60)
+    again: timedelta = timedelta(days=1)
     links_fresh: timedelta = timedelta(minutes=10)
     hold_grace: timedelta = timedelta(0)
     slice: timedelta = timedelta(seconds=60)

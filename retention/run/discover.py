@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from retention.connectors.base import Ref
+from retention.connectors.base import Record, Ref
 from retention.decide.model import DISPOSALS, Action, Verdict
 from retention.errors import ConnectorError
 from retention.ledger import tables as t
-from retention.run import batches
+from retention.run import batches, fates
 from retention.run.batches import Gathering, How, Item, Way, item, way
 from retention.run.claim import Claim
 from retention.run.context import Context
@@ -49,14 +49,16 @@ def discover(
     found = _begin(ctx, claim, survey)
     gathered: dict[Way, Gathering] = {}
     pseudonyms = ctx.log.pseudonymiser(survey.system, survey.location, ctx.clock.now())
+    people: list[tuple[str, str]] = []
+    whose = survey.whose if survey.copied else None
     for page in survey.pages(found.cursor):
-        _sort(page, policy, gathered, found, pseudonyms.of)
+        people += _sort(page, policy, gathered, found, pseudonyms.of, whose)
         found.scanned += page.scanned
         found.cursor = page.cursor
         if sum(len(g.items) for g in gathered.values()) >= ctx.pace.batch_records:
-            _flush(ctx, claim, survey.location, gathered, found, state="reading")
+            _flush(ctx, claim, survey.location, gathered, found, people, state="reading")
             paused()
-    _flush(ctx, claim, survey.location, gathered, found, state="read")
+    _flush(ctx, claim, survey.location, gathered, found, people, state="read")
 
 
 def _sort(
@@ -65,9 +67,12 @@ def _sort(
     gathered: dict[Way, Gathering],
     found: Found,
     pseudonym: Callable[[str], str],
-) -> None:
+    whose: Callable[[Record], str] | None,
+) -> list[tuple[str, str]]:
+    """Gather what is due. Returns (pseudonym, keyed hash) of what has copies elsewhere."""
     # Records with the same facts share one verdict, so most is done once for all of them.
     shared: dict[int, Alike] = {}
+    people: list[tuple[str, str]] = []
     for record, verdict in zip(page.records, page.verdicts, strict=True):
         ref = record.ref
         alike = shared.get(id(verdict))
@@ -75,11 +80,15 @@ def _sort(
             alike = shared[id(verdict)] = Alike(verdict, _items_for(verdict, policy, gathered))
         alike.number += 1
         if alike.items is not None:
-            alike.items.append(item((*ref, pseudonym(ref.key))))
+            name = pseudonym(ref.key)
+            alike.items.append(item((*ref, name)))
+            if whose is not None:
+                people.append((name, whose(record)))
         elif len(alike.some) < CONTROLS:
             alike.some.append(ref)
     for alike in shared.values():
         _count(alike, found)
+    return people
 
 
 @dataclass(slots=True)
@@ -131,6 +140,7 @@ def _begin(ctx: Context, claim: Claim, survey: Survey) -> Found:
     total = survey.total() if survey.target.span is None else None
     with ctx.ledger.write() as tx:
         claim.fence(ctx, tx)
+        fates.forget(tx, claim, survey.location)
         tx.execute(
             delete(t.batch).where(
                 t.batch.c.run_id == claim.run_id, t.batch.c.location == survey.location
@@ -155,6 +165,7 @@ def _flush(
     location: str,
     gathered: dict[Way, Gathering],
     found: Found,
+    people: list[tuple[str, str]],
     *,
     state: str,
 ) -> None:
@@ -165,6 +176,7 @@ def _flush(
             cut = gathering.batches(claim.run_id, number, location, ctx.pace.batch_records)
             number += len(cut)
             batches.add(tx, cut)
+        fates.expect(tx, claim, location, people)
         tx.execute(
             update(t.scan)
             .where(t.scan.c.run_id == claim.run_id, t.scan.c.location == location)
@@ -177,6 +189,7 @@ def _flush(
             )
         )
     gathered.clear()
+    people.clear()
 
 
 def failed(ctx: Context, claim: Claim, location: str, error: ConnectorError) -> None:
@@ -193,6 +206,7 @@ def failed(ctx: Context, claim: Claim, location: str, error: ConnectorError) -> 
         )
         if changed.rowcount == 0:
             tx.execute(insert(t.scan).values(run_id=claim.run_id, location=location, **values))
+        fates.forget(tx, claim, location)
         # What was found before the failure is not the whole: none of it is acted upon.
         tx.execute(
             delete(t.batch).where(

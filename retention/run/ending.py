@@ -5,6 +5,7 @@ The same for a run that one process works off and for one that was spread over s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, select, update
@@ -13,7 +14,7 @@ from retention.errors import ExitCode
 from retention.ledger import tables as t
 from retention.ledger.store import stamp
 from retention.policy.model import Approval
-from retention.run import batches, evidence, tally
+from retention.run import batches, evidence, fates, tally
 from retention.run.claim import FINAL, Claim, RunState
 from retention.run.context import Context
 from retention.run.in_force import InForce
@@ -71,15 +72,21 @@ def stop(ctx: Context, claim: Claim, counts: Mapping[str, int], reasons: list[st
 
 
 def finish(
-    ctx: Context, claim: Claim, counts: Mapping[str, int], troubles: Collection[Trouble]
+    ctx: Context, claim: Claim, counts: Counter[str], troubles: Collection[Trouble]
 ) -> tuple[RunState, ExitCode]:
-    """All is done that could be done: evidence, alarms, and native keys forgotten."""
+    """All is done that could be done: evidence, alarms, and native keys forgotten.
+
+    Adds to `counts` the people of whom something was left behind.
+    """
     state, code = tally.verdict(claim, counts, troubles)
     note = "; ".join(sorted(trouble.said for trouble in troubles))
     with ctx.ledger.write() as tx:
+        left = fates.settle(tx, claim, ctx.clock.now())
+        if left:
+            counts["partly_disposed"] = sum(left.values())
         _close(ctx, claim, tx, state, counts, note)
         evidence.finished(ctx, tx, claim, counts, str(state))
-        tally.alarms(ctx, tx, claim.policy, state, counts, troubles)
+        tally.alarms(ctx, tx, claim.policy, state, counts, troubles, left)
         claim.let_go(tx)
     ctx.log.checkpoint(ctx.clock.now())
     return state, code

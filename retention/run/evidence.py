@@ -33,6 +33,10 @@ OUTCOMES = {
 """What a look proves, in the words of the log and of a run's counts."""
 
 
+Seen = tuple[Level, str, datetime | None]
+"""What a look found: the level, its route, and until when the system itself still has it."""
+
+
 def _common(claim: Claim, batch: Batch, system: str) -> dict[str, Any]:
     return {
         "policy": batch.how.policy,
@@ -64,6 +68,7 @@ def intended(
         **_common(claim, batch, system),
         because=because or None,
         attempt=batch.attempts + 1,
+        into=batch.how.copy_to,
         records=[item.pseudonym for item in batch.items],
     )
 
@@ -107,9 +112,9 @@ def verified(
     claim: Claim,
     system: str,
     at: datetime,
-    looked: Iterable[tuple[Batch, Mapping[tuple[Level, str], list[str]]]],
+    looked: Iterable[tuple[Batch, Mapping[Seen, list[str]]]],
 ) -> None:
-    """After the look: an entry for each batch and level. (level, route) → pseudonyms."""
+    """After the look: an entry for each batch and level."""
     ctx.log.append_many(
         tx,
         at,
@@ -123,11 +128,12 @@ def verified(
                     "outcome": OUTCOMES[level],
                     "proof": str(level),
                     "because": [f"looked again: {route}"],
+                    "until": until,
                     "records": records,
                 },
             )
             for batch, found in looked
-            for (level, route), records in sorted(found.items())
+            for (level, route, until), records in sorted(found.items(), key=repr)
         ],
     )
 

@@ -179,6 +179,7 @@ class Home:
                 batch_records=settings.batch_records,
                 lease=timedelta(seconds=settings.lease_seconds),
                 retry_window=timedelta(minutes=settings.retry_window_minutes),
+                again=timedelta(hours=settings.again_hours),
                 hold_grace=timedelta(days=settings.hold_grace_days),
                 slice=timedelta(seconds=settings.slice_seconds),
                 shards=settings.shards,

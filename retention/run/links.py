@@ -13,11 +13,12 @@ from datetime import UTC, date, datetime, time
 
 from sqlalchemy import Connection, insert, select, update
 
-from retention.connectors.base import Record, Value, When
+from retention.connectors.base import Record, Value, When, keys_of
+from retention.connectors.registry import manifest
 from retention.decide.model import LinkedStart
 from retention.ledger import tables as t
 from retention.ledger.store import instant, stamp
-from retention.policy.model import Bundle, LocationModel
+from retention.policy.model import Bundle, LocationModel, Policy
 from retention.run.context import Context
 from retention.run.sessions import Sessions, target
 
@@ -36,6 +37,11 @@ class Links:
             "CREATE TABLE link (source TEXT, kind TEXT, subject TEXT, active INTEGER, latest TEXT,"
             " PRIMARY KEY (source, kind, subject)) WITHOUT ROWID"
         )
+        # Whom else the copies of a record name, and the names under which holds know the copies.
+        self._db.execute(
+            "CREATE TABLE kin (source TEXT, kind TEXT, subject TEXT, mark TEXT,"
+            " PRIMARY KEY (source, kind, subject, mark)) WITHOUT ROWID"
+        )
         self._read_at: dict[Link, datetime] = {}
 
     def read(
@@ -47,8 +53,14 @@ class Links:
         """
         for source, kind in sorted(set(wanted) - self._read_at.keys()):
             with self._db:
-                self._db.execute("DELETE FROM link WHERE source = ? AND kind = ?", (source, kind))
-                self._read(ctx, sessions, bundle, source, kind)
+                for table in ("link", "kin"):
+                    self._db.execute(
+                        f"DELETE FROM {table} WHERE source = ? AND kind = ?", (source, kind)
+                    )
+                if source.endswith("."):
+                    self._read_kin(ctx, sessions, bundle, source, kind)
+                else:
+                    self._read(ctx, sessions, bundle, source, kind)
             self._read_at[source, kind] = ctx.clock.now()
 
     def refresh(self, ctx: Context, sessions: Sessions, bundle: Bundle) -> None:
@@ -88,12 +100,58 @@ class Links:
                     ],
                 )
 
+    def _read_kin(
+        self, ctx: Context, sessions: Sessions, bundle: Bundle, source: str, kind: str
+    ) -> None:
+        cluster = source.removesuffix(".")
+        for short, location in bundle.clusters[cluster].locations.items():
+            if kind not in location.subject:
+                continue
+            name, keys = f"{cluster}/{short}", location.subject_sources()
+            kind_of = manifest(bundle.systems[location.system].connector)
+            aim = target(bundle, name, fields=tuple({s: None for ss in keys.values() for s in ss}))
+            for page in sessions.acting(location.system).find(aim):
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO kin VALUES (?, ?, ?, ?)",
+                    [
+                        (source, kind, subject, mark)
+                        for record in page.records
+                        for subject in subjects_of(ctx, record.fields, location, kind)
+                        for mark in (
+                            *(
+                                ctx.hasher.record(location.system, name, key)
+                                for key in keys_of(kind_of, record.ref.key)
+                            ),
+                            *(
+                                other
+                                for one in keys
+                                for other in subjects_of(ctx, record.fields, location, one)
+                            ),
+                        )
+                    ],
+                )
+
+    def kin_of(self, wanted: Iterable[Link], hashes: Mapping[str, Iterable[str]]) -> frozenset[str]:
+        """Keyed hashes of everybody whom copies of a record name, and of the copies themselves."""
+        return frozenset(
+            row[0]
+            for source, kind in wanted
+            if source.endswith(".")
+            for subject in hashes.get(kind, ())
+            for row in self._db.execute(
+                "SELECT mark FROM kin WHERE source = ? AND kind = ? AND subject = ?",
+                (source, kind, subject),
+            )
+        )
+
     def of(
         self, tx: Connection, wanted: Iterable[Link], hashes: Mapping[str, Iterable[str]]
     ) -> dict[Link, LinkedStart]:
         """For one record's people (kind → hashes): what each link says of them together."""
         out: dict[Link, LinkedStart] = {}
         for source, kind in wanted:
+            if source.endswith("."):
+                continue
             active, latest = False, ""
             matched = False
             for subject in hashes.get(kind, ()):
@@ -121,15 +179,25 @@ class Links:
 
 
 def links_into(bundle: Bundle, cluster: str) -> frozenset[Link]:
-    """The links of any policy that start in a date of this cluster."""
-    return frozenset(
-        (leaf.date, leaf.matched_on)
-        for policy in bundle.policies.values()
-        if policy.starting_point is not None
-        for leaf in policy.starting_point.leaves()
-        if leaf.date is not None
-        and leaf.matched_on is not None
-        and leaf.date.partition(".")[0] == cluster
+    """The links of any policy that start in a date of this cluster, or of copies within it."""
+    known = bundle.clusters.get(cluster)
+    shared = known.matched_on if known is not None else None
+    found: set[Link] = set()
+    for policy in bundle.policies.values():
+        for leaf in policy.starting_point.leaves() if policy.starting_point is not None else ():
+            if leaf.date is None:
+                continue
+            if leaf.matched_on is not None and leaf.date.partition(".")[0] == cluster:
+                found.add((leaf.date, leaf.matched_on))
+            elif leaf.matched_on is None and shared is not None and _reaches(policy, cluster):
+                found.add((f"{cluster}.{leaf.date}", shared))
+    return frozenset(found)
+
+
+def _reaches(policy: Policy, cluster: str) -> bool:
+    return any(
+        target in ("*", cluster) or target.partition("/")[0] == cluster
+        for target in policy.applies_to
     )
 
 

@@ -184,6 +184,7 @@ class PlanFile:
             "trace": ref.trace,
             "mask": dict(verdict.mask) if verdict.mask is not None else None,
             "hand_over_to": verdict.hand_over_to,
+            "copy_to": verdict.copy_to,
             "suppress": list(verdict.suppress),
         }
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from retention.ledger import tables as t
 from retention.ledger.store import Ledger, instant, stamp
+from retention.run import fates
 from retention.run.claim import FINAL, RunState
 from retention.run.in_force import InForce, Standing
 from retention.schedule.fires import next_fire
@@ -38,7 +39,8 @@ class PolicyStatus:
     """One policy's row of `status`. `state` is one word; `alarms` name what is wrong.
 
     `last_run`, `last_state`, `last_seconds` are of the run that ended last; `last_success` is when
-    one last ended with nothing left undone.
+    one last ended with nothing left undone. `partly_disposed`: people of whom something is gone
+    from one location and left in another.
     """
 
     policy: str
@@ -55,6 +57,7 @@ class PolicyStatus:
     last_seconds: float | None = None
     unverified: int = 0
     still_there: int = 0
+    partly_disposed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The row as `status --json` prints it."""
@@ -73,6 +76,7 @@ class PolicyStatus:
             "last_seconds": self.last_seconds,
             "unverified": self.unverified,
             "still_there": self.still_there,
+            "partly_disposed": self.partly_disposed,
         }
 
     @property
@@ -113,6 +117,7 @@ class _Known:
     last: Mapping[str, Any]
     successes: Mapping[str, str]
     alarms: Mapping[str, list[str]]
+    partly: Mapping[str, int]
 
 
 def _known(tx: Connection) -> _Known:
@@ -154,6 +159,7 @@ def _known(tx: Connection) -> _Known:
         last={row.policy: row for row in tx.execute(last)},
         successes={row.policy: row.at for row in tx.execute(successes)},
         alarms=open_alarms,
+        partly=fates.partly(tx),
     )
 
 
@@ -179,6 +185,7 @@ def _one(
         last_seconds=_seconds(last),
         unverified=counts.get("unknown", 0),
         still_there=counts.get("still_there", 0),
+        partly_disposed=known.partly.get(name, 0),
     )
 
 

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from retention.connectors.base import Bound, Connector, Record, Target
+from retention.connectors.base import (
+    TOGETHER,
+    Bound,
+    Connector,
+    Record,
+    Ref,
+    Target,
+    containers_of,
+    keys_of,
+)
 from retention.connectors.registry import manifest
 from retention.decide.decider import Decider
 from retention.decide.model import (
@@ -62,6 +72,7 @@ class Survey:
         self.location = location
         self.model = bundle.location(location)
         self.system = self.model.system
+        self.kind = manifest(bundle.systems[self.system].connector)
         self.sessions = sessions
         self.links = links
         self.moment = moment
@@ -79,6 +90,7 @@ class Survey:
 
     def _target(self, *, bounded: bool) -> Target:
         decider = self.decider
+        copied = decider.copied
         bounds: tuple[Bound, ...] = ()
         where: tuple[tuple[str, str, object], ...] = ()
         if bounded and self.policy is not None:
@@ -90,8 +102,8 @@ class Survey:
         return target(
             self.bundle,
             self.location,
-            dates=tuple(dict.fromkeys((*decider.dates, *self._waited_for_dates()))),
-            fields=tuple(dict.fromkeys((*decider.fields, *self._waited_for_keys()))),
+            dates=tuple(dict.fromkeys((*decider.dates, *self._waited_for_dates(), *copied[0]))),
+            fields=tuple(dict.fromkeys((*decider.fields, *self._waited_for_keys(), *copied[1]))),
             where=where,
             bounds=bounds,
             span=self.span,
@@ -164,26 +176,29 @@ class Survey:
         by_record = any(hold.record for hold in holds)
         return [
             decide(
-                ref.container,
-                dates,
-                fields,
-                NOBODY if state is None else state(ref.key),
+                _lies_in(record.ref),
+                record.dates,
+                record.fields,
+                NOBODY if state is None else state(record.ref.key),
                 holds,
-                self._held_name(ref.container, ref.key, holds) if by_record else "",
+                self._held_name(record, holds) if by_record else "",
                 moment,
             )
-            for ref, dates, fields in records
+            for record in records
         ]
 
-    def _held_name(self, container: str, key: str, holds: Sequence[Hold]) -> str:
-        """The name under which a hold on this single record was set, through any location."""
+    def _held_name(self, record: Record, holds: Sequence[Hold]) -> str:
+        """The name under which a hold was set on this record, by any location, or on a copy."""
         wanted = {hold.record for hold in holds if hold.record}
+        keys, lies_in = keys_of(self.kind, record.ref.key), containers_of(record.ref)
         for name, containers in self.claims.items():
-            if container in containers:
-                mark = self.ctx.hasher.record(self.system, name, key)
-                if mark in wanted:
-                    return mark
-        return ""
+            if not containers.isdisjoint(lies_in):
+                for key in keys:
+                    mark = self.ctx.hasher.record(self.system, name, key)
+                    if mark in wanted:
+                        return mark
+        kin = self.links.kin_of(self.decider.links, self.hashes(record))
+        return next((mark for mark in kin if mark in wanted), "")
 
     def _states(
         self, tx: Connection, records: Sequence[Record], holds: Sequence[Hold]
@@ -194,20 +209,48 @@ class Survey:
         if not (events or decider.links or any(hold.subject for hold in holds)):
             return None
         hashed = {r.ref.key: self.hashes(r) for r in records}
-        known = (
-            events_of(tx, {h for kinds in hashed.values() for hs in kinds.values() for h in hs})
-            if events
-            else Events({})
-        )
+        people = {
+            key: {
+                *(h for hs in kinds.values() for h in hs),
+                *self.links.kin_of(decider.links, kinds),
+            }
+            for key, kinds in hashed.items()
+        }
+        known = events_of(tx, set().union(*people.values())) if events else Events({})
 
         def state(key: str) -> SubjectState:
             kinds = hashed[key]
-            found = known.state(h for hs in kinds.values() for h in hs)
+            found = known.state(people[key])
             if not decider.links:
                 return found
             return replace(found, linked=self.links.of(tx, decider.links, kinds))
 
         return state
+
+    @property
+    def copied(self) -> bool:
+        """Whether other locations may hold copies of these records."""
+        return self._shared_key is not None
+
+    def whose(self, record: Record) -> str:
+        """The keyed hash by which copies of this record are known in other locations of its
+        cluster; "" where there are none, or where it names nobody or several."""
+        if self._shared_key is None:
+            return ""
+        found = set(self.hashes(record).get(self._shared_key, ()))
+        return found.pop() if len(found) == 1 else ""
+
+    @cached_property
+    def _shared_key(self) -> str | None:
+        cluster = self.bundle.clusters[self.location.partition("/")[0]]
+        if len(cluster.locations) < 2:
+            return None
+        if cluster.matched_on is not None:
+            return cluster.matched_on
+        everywhere = [set(model.subject) for model in cluster.locations.values()]
+        return next(
+            (k for k in self.model.subject if all(k in known for known in everywhere)), None
+        )
 
     def hashes(self, record: Record) -> dict[str, list[str]]:
         """Kind → keyed hashes of the record's people, as every claiming location names them."""
@@ -217,6 +260,11 @@ class Survey:
                 self.ctx.hasher.subject(kind, text) for text in texts(value)
             )
         return out
+
+
+def _lies_in(ref: Ref) -> str | frozenset[str]:
+    """One container, as for nearly every record, or all of them."""
+    return frozenset(containers_of(ref)) if TOGETHER in ref.container else ref.container
 
 
 def _claims(

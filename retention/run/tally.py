@@ -124,6 +124,7 @@ def alarms(
     state: RunState,
     counts: Mapping[str, int],
     troubles: Collection[Trouble],
+    left: Mapping[str, int],
 ) -> None:
     """Raise what a finished run shows to be wrong, and clear what it shows to be right again."""
     causes = "; ".join(sorted({trouble.code for trouble in troubles})) or "some records failed"
@@ -133,6 +134,10 @@ def alarms(
         "bug": "",
         "still-there": _records(counts.get("still_there", 0)),
         "unverified": _records(counts.get("unknown", 0)),
+        "partly-disposed": "; ".join(
+            f"of {number} people something is left in {location} that is gone elsewhere"
+            for location, number in sorted(left.items())
+        ),
         "partial": causes if state is RunState.PARTIAL else "",
     }
     for kind, detail in wrong.items():

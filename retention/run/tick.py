@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from retention.ledger import tables as t
 from retention.ledger.store import instant, stamp
-from retention.policy.model import Then
+from retention.policy.model import Approval, Then
 from retention.run import evidence
 from retention.run.claim import RunState
 from retention.run.context import Context
@@ -68,6 +68,7 @@ def tick(ctx: Context, in_force: InForce, jobs: Mapping[str, Job]) -> list[int]:
             )
         ]
         created += _events(tx, in_force, jobs, instant(previous) if previous else now, now)
+        created += _again(ctx, tx, in_force, jobs, now)
         remember(tx, LAST_TICK, stamp(now))
     return created
 
@@ -175,6 +176,44 @@ def _events(
                 now,
                 system=in_force.only_system(job.policy),
             )
+            created += [run_id] if run_id is not None else []
+    return created
+
+
+def _again(
+    ctx: Context,
+    tx: Connection,
+    in_force: InForce,
+    jobs: Mapping[str, Job],
+    now: datetime,
+) -> list[int]:
+    """A policy whose last run left something undone is tried again a day later, and so on.
+
+    Where a person approves every plan, that person decides when.
+    """
+    created = []
+    failing = tx.execute(
+        select(t.alarm.c.policy)
+        .where(t.alarm.c.kind == "partial", t.alarm.c.cleared_at.is_(None))
+        .distinct()
+    ).scalars()
+    for name in failing.all():
+        if name not in jobs or not in_force.may_run(name):
+            continue
+        if in_force.policy(name).approval is Approval.EACH_RUN:
+            continue
+        last = tx.execute(
+            select(t.run.c.state, t.run.c.finished_at)
+            .where(t.run.c.policy == name, t.run.c.parent_id.is_(None))
+            .order_by(t.run.c.id.desc())
+            .limit(1)
+        ).one_or_none()
+        if last is None or last.state != str(RunState.PARTIAL):
+            continue
+        due_at = instant(last.finished_at) + ctx.pace.again
+        if due_at <= now:
+            system = in_force.only_system(name)
+            run_id = new_run(tx, name, jobs[name].digest, due_at, "again", now, system=system)
             created += [run_id] if run_id is not None else []
     return created
 

@@ -49,12 +49,16 @@ def record(
         at = ctx.clock.now()
         looked = []
         for batch in group:
-            found: dict[tuple[Level, str], list[str]] = {}
+            found: dict[evidence.Seen, list[str]] = {}
             for item in _gone(batch):
                 proof = proofs.get(item.key)
-                seen = (proof.level, proof.how) if proof else (Level.UNKNOWN, "no answer")
+                seen: evidence.Seen = (
+                    (proof.level, proof.how, proof.until)
+                    if proof
+                    else (Level.UNKNOWN, "no answer", None)
+                )
                 found.setdefault(seen, []).append(item.pseudonym)
-            for (level, _), records in found.items():
+            for (level, *_), records in found.items():
                 count(evidence.OUTCOMES[level], len(records))
             batches.mark(tx, batch, State.VERIFIED, at)
             looked.append((batch, found))

@@ -25,6 +25,7 @@ import pytest
 from pydantic import BaseModel
 
 from retention.connectors.base import (
+    Arrival,
     Bound,
     Cap,
     Condition,
@@ -34,11 +35,14 @@ from retention.connectors.base import (
     Manifest,
     Op,
     Outcome,
+    Receiving,
     Record,
     Ref,
     Result,
     Scalar,
     Target,
+    Value,
+    containers_of,
 )
 from retention.errors import ConnectorError, PermanentFailure
 from retention.testing.world import Plan, World
@@ -122,7 +126,7 @@ class ConnectorContract:
         assert record.dates[world.date] == world.seen(EPOCH)
         assert str(record.fields[world.status]) == "ended"
         assert CANARY in str(record.fields[world.email])
-        assert record.ref.container in self._containers(world)
+        assert not set(containers_of(record.ref)).isdisjoint(self._containers(world))
 
     def test_an_empty_location_has_no_records(self, world: World) -> None:
         """Nothing there is an answer, not an error."""
@@ -424,6 +428,50 @@ class ConnectorContract:
         names = [c.filename for c in contents.values()]
         assert len(set(names)) == len(names)
         assert all("/" not in n and "canary" not in n and not n.startswith(".") for n in names)
+
+    # --- taking in ---------------------------------------------------------------------------
+
+    def test_takes_in_copies_once_and_under_the_given_key(self, world: World) -> None:
+        """A copy is there under its key with its values; sent again, it is there once.
+
+        A location whose keys cannot be given refuses the copy and stays as it was.
+        """
+        world.put([Plan("a", EPOCH)])
+        connector = world.open()
+        if Cap.RECEIVE not in connector.describe().capabilities:
+            assert not isinstance(connector, Receiving)
+            connector.close()
+            return
+        assert isinstance(connector, Receiving)
+        before = dict(world.raw())
+        values: dict[str, Value] = {
+            world.date: EPOCH,
+            world.status: "=1+1",
+            world.email: CANARY,
+        }
+        arrivals = [Arrival("copy-1", values), Arrival("copy/2", values)]
+        for _ in range(2):
+            said = list(connector.receive(world.target(), arrivals))
+            assert [o.key for o in said] == ["copy-1", "copy/2"]
+        results = {o.result for o in said}
+        connector.close()
+        looking = world.open()
+        found = {r.ref.key: r for r in looking.recheck(world.target(), ["copy-1", "copy/2"])}
+        looking.close()
+        after = dict(world.raw())
+        assert {k: after[k] for k in before} == before
+        if results == {Result.FAILED_PERMANENT}:
+            assert after == before
+            return
+        assert results == {Result.RECEIVED}
+        assert len(after) == len(before) + 2
+        assert found.keys() == {"copy-1", "copy/2"}
+        for record in found.values():
+            assert str(record.fields[world.status]) == "=1+1"
+            assert CANARY in str(record.fields[world.email])
+            when = record.dates[world.date]
+            assert when is not None
+            assert (when.date() if isinstance(when, datetime) else when) == EPOCH.date()
 
     # --- verifying --------------------------------------------------------------------------
 

@@ -31,11 +31,15 @@ ADVICE: dict[str, Advice] = {
     ),
     "partial": Advice(
         "A system failed, or some records could not be disposed of.",
-        "`retention doctor` names the system. The next firing tries again.",
+        "`retention doctor` names the system. It is tried again every day.",
     ),
     "still-there": Advice(
         "Records that were disposed of can still be read.",
         "Look at the system itself: a copy, a bin, a trigger, a partner's feed.",
+    ),
+    "partly-disposed": Advice(
+        "Something of a person is gone from one place and left in another.",
+        "`retention doctor` names the place that failed. It is tried again every day.",
     ),
     "unverified": Advice(
         "No look could prove that records are gone.",

@@ -120,6 +120,11 @@ GAUGES: tuple[Gauge, ...] = (
         "Records of the newest run that were disposed of and can still be read.",
         lambda p: p.still_there,
     ),
+    _policy(
+        "retention_partly_disposed_people",
+        "People of whom something is gone from one location and left in another.",
+        lambda p: p.partly_disposed,
+    ),
     Gauge(
         "retention_policy_state",
         "Always 1; the state that the policy is in stands in the label.",

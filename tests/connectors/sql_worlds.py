@@ -186,7 +186,7 @@ class PostgresWorld(SqlWorld):
             "CREATE TABLE records (name text PRIMARY KEY, received timestamptz, status text,"
             r" email text, rest bytea DEFAULT '\x00ff')"
         )
-        self.run(f"GRANT SELECT, DELETE, UPDATE ON records TO {self.guest}")
+        self.run(f"GRANT SELECT, INSERT, DELETE, UPDATE ON records TO {self.guest}")
 
     def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         cursor = self.connection.execute(statement.encode(), values or None)
@@ -199,7 +199,7 @@ class PostgresWorld(SqlWorld):
     def denied(self) -> Iterator[None]:
         self.run(f"REVOKE ALL ON records FROM {self.guest}")
         yield
-        self.run(f"GRANT SELECT, DELETE, UPDATE ON records TO {self.guest}")
+        self.run(f"GRANT SELECT, INSERT, DELETE, UPDATE ON records TO {self.guest}")
 
     @contextmanager
     def temporary(self) -> Iterator[None]:
@@ -227,7 +227,7 @@ class MariaWorld(SqlWorld):
             " status text, email text, rest blob DEFAULT 0x00ff) CHARACTER SET utf8mb4"
         )
         self._server = server
-        self.url = server.new_login(owner, "SELECT", "DELETE", "UPDATE")
+        self.url = server.new_login(owner, "SELECT", "DELETE", "UPDATE", "INSERT")
         self.guest = urlsplit(self.url).username
         self.secrets = (str(urlsplit(self.url).password),)  # type: ignore[misc]  # one per world
 
@@ -244,7 +244,7 @@ class MariaWorld(SqlWorld):
 
     @contextmanager
     def denied(self) -> Iterator[None]:
-        rights = f"SELECT, DELETE, UPDATE ON {self.database}.*"
+        rights = f"SELECT, INSERT, DELETE, UPDATE ON {self.database}.*"
         self._server._execute(f"REVOKE {rights} FROM {self.guest}@'127.0.0.1'")
         yield
         self._server._execute(f"GRANT {rights} TO {self.guest}@'127.0.0.1'")

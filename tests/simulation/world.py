@@ -21,6 +21,7 @@ from sqlalchemy import Connection, create_engine, event, insert
 from retention.audit.log import AuditLog
 from retention.connectors import memory
 from retention.connectors.base import (
+    Arrival,
     Connector,
     Content,
     Manifest,
@@ -28,6 +29,7 @@ from retention.connectors.base import (
     Page,
     Probe,
     Proof,
+    Receiving,
     Record,
     Ref,
     Scalar,
@@ -175,6 +177,10 @@ class MortalConnector:
 
     def read(self, target: Target, refs: Sequence[Ref]) -> Iterator[Content]:
         yield from self._each("read", self._inner.read(target, refs))
+
+    def receive(self, target: Target, arrivals: Sequence[Arrival]) -> Iterator[Outcome]:
+        assert isinstance(self._inner, Receiving)
+        yield from self._each("receive", self._inner.receive(target, arrivals))
 
     def verify(
         self,

@@ -117,7 +117,36 @@ NO_POLICY = (
     "  anon: {applies_to: anon, starting_point: at, delete_at_latest: 1 year, then: delete}\n"
 )
 
+COPY = "copy_to: {location: people/card, values: {name: note}}"
+
 CASES: dict[str, tuple[str, str]] = {
+    "copied into a place that is not there": (
+        "unknown-copy-target",
+        rule(f"{F}, {YEAR}, then: {{{COPY.replace('people/card', '¦people/cards')}}}"),
+    ),
+    "copied into what is emptied": (
+        "copy-into-itself",
+        rule(f"{F}, {YEAR}, then: {{{COPY.replace('people/card', '¦forms/inbox')}}}"),
+    ),
+    "copied from a field that is not there": (
+        "unknown-copy-value",
+        rule(f"{F}, {YEAR}, then: {{{COPY.replace('note', '¦notes')}}}"),
+    ),
+    "copied into a system that takes nothing in": (
+        "cannot-act",
+        rule(f"{F}, {YEAR}, then: {{{COPY.replace('people/card', '¦letters/mail')}}}"),
+    ),
+    "copies that nobody can match": (
+        "copies-unmatched",
+        instead("  letters:\n    basis: contract\n", "  letters:\n    basis: contract\n    matched_on: ¦phone\n").replace(
+            "subject: {phone: tel}}\n",
+            "subject: {phone: tel}}\n      sent: {system: box, folders: [S], dates: {received: d}}\n",
+        ),
+    ),
+    "copies matched on what no location has": (
+        "missing-key",
+        instead("  letters:\n    basis: contract\n", "  letters:\n    basis: contract\n    matched_on: ¦number\n"),
+    ),
     # name: code, file; ¦ stands where the finding must point, and is taken out
     "minimum above maximum": (
         "minimum-above-maximum",

@@ -62,7 +62,7 @@ def test_a_batch_is_read_as_it_was_written(
     ledger: Ledger, items: list[Item], mask: dict[str, str] | None, data: st.DataObject
 ) -> None:
     """Through every state, with all of its items or fewer, equal results or different ones."""
-    how = How(Action.ANONYMISE, "p", "d", mask, None, ("email",))
+    how = How(Action.ANONYMISE, "p", "d", mask, None, "c/other", ("email",))
     batch = Batch(1, 0, "c/l", how, tuple(items), because=("p: due",))
     with ledger.write() as tx:
         tx.execute(t.batch.delete())

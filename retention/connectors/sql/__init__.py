@@ -22,6 +22,7 @@ manifest = Manifest(
         | Cap.CONDITIONAL
         | Cap.PUSH_DOWN
         | Cap.CHILDREN
+        | Cap.RECEIVE
         | Cap.SHARDS
     ),
     system_settings=SqlSystem,

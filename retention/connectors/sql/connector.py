@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from retention.clock import Clock, SystemClock
 from retention.connectors.base import (
+    Arrival,
     Content,
     Manifest,
     Opened,
@@ -26,7 +27,7 @@ from retention.connectors.base import (
     Scalar,
     Target,
 )
-from retention.connectors.sql import find, probe
+from retention.connectors.sql import find, probe, receiving
 from retention.connectors.sql.act import Act
 from retention.connectors.sql.children import Branch, branches
 from retention.connectors.sql.layout import Layout, Layouts
@@ -120,6 +121,11 @@ class SqlConnector:
                 data = json.dumps(whole, ensure_ascii=False, indent=1, default=_json).encode()
                 name = sha256(f"{ref.container}\0{ref.key}".encode()).hexdigest()[:24]
                 yield Content(ref.key, "application/json", f"{name}.json", data)
+
+    def receive(self, target: Target, arrivals: Sequence[Arrival]) -> Iterator[Outcome]:
+        reading = self._at(target).reading
+        for some in _batches(arrivals, self._manifest.max_batch):
+            yield from receiving.receive(self._session, reading, some)
 
     def verify(
         self,

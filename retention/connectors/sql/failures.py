@@ -152,7 +152,7 @@ def _refused(place: str, code: str) -> CredentialsRefused:
     return CredentialsRefused(
         f"the database refuses these credentials, or they lack a right (code {code})",
         hint="check user, password and database name; needed are SELECT and DELETE "
-        "(UPDATE to anonymise) on the tables that the location names",
+        "(UPDATE to anonymise, INSERT to take in copies) on the tables that the location names",
         place=place,
     )
 
