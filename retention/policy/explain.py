@@ -68,6 +68,10 @@ def _matters(policy: Policy, bundle: Bundle) -> Iterator[tuple[str, str]]:
         yield "What", _cluster(cluster, bundle.clusters[cluster])
     for name in names:
         yield "Where", _location(name, bundle)
+    for cluster in dict.fromkeys(name.partition("/")[0] for name in names):
+        if key := bundle.clusters[cluster].matched_on:
+            said = f"those locations of {cluster} hold copies of the same records, found by {key}; "
+            yield "Copies", said + "the latest date of all copies counts"
     if policy.where is not None:
         yield "Only", f"records where {_filters(policy.where)}"
     if policy.fields:

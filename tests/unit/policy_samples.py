@@ -116,6 +116,7 @@ RICH = ORGANISATION.replace("}", ", limits: {records: 500, share: 10%, growth: 5
         purpose: delivering orders
         basis: contract
         special: true
+        matched_on: email
         locations:
           table:
             system: shop
@@ -167,6 +168,12 @@ RICH = ORGANISATION.replace("}", ", limits: {records: 500, share: 10%, growth: 5
         then: delete
         approval: none
         schedule: "*/5 * * * *"
+      orders-on:
+        applies_to: orders/copy
+        starting_point: seen
+        delete_at_latest: 10 years
+        then: {copy_to: {location: orders/table, values: {mail: email, remark: note, at: seen}}}
+        schedule: "0 0 L * *"
       orders-claims:
         applies_to: orders/copy
         starting_point: {event: dispute_closed}
