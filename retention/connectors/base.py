@@ -161,6 +161,10 @@ class Manifest:
     system_settings: type[BaseModel]
     location_settings: type[BaseModel]
     max_batch: int = 500
+    """Records that one call may name, where they can be dealt with in about two seconds."""
+    whole: bool = False
+    """Each act rewrites a whole file: as many records as `max_batch` are given at once, however
+    long it takes."""
     finality: Finality = Finality.IMMEDIATE
     serial: bool = False
     """One request at a time, or the vendor bans us."""

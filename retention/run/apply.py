@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import takewhile
 from time import monotonic
 from typing import NamedTuple
 
 from sqlalchemy import Connection, insert, select
 
-from retention.connectors.base import Outcome, Record, Result, Target
+from retention.connectors.base import Manifest, Outcome, Record, Result, Target
 from retention.decide.model import Action, Verdict
 from retention.errors import ConnectorError, Withheld
 from retention.ledger import tables as t
@@ -58,7 +59,7 @@ class Speed:
         if seconds > aim:
             self.allowed = max(1, int(records * aim / seconds))
         elif seconds < aim / 4:
-            self.allowed = min(batches.MOST, max(self.allowed, records) * 2)
+            self.allowed = max(self.allowed, records * 2)
 
 
 _FROZEN = select(t.freeze.c.reason).where(t.freeze.c.thawed_at.is_(None))
@@ -360,34 +361,38 @@ def _said(outcome: Outcome) -> tuple[str, str]:
 
 
 def next_group(
-    ctx: Context, claim: Claim, most: Callable[[str], int], speed: Speed, skip: Collection[str]
+    ctx: Context, claim: Claim, kind: Callable[[str], Manifest], speed: Speed, skip: Collection[str]
 ) -> list[Batch]:
     """The next batches that one act may take: one location, one way. Empty: nothing is left.
 
-    `most`: how many records one act of a location's system takes. A system that rewrites a whole
-    file for each act takes many batches at once; any other takes one, cut to what fits into
-    about two seconds. Locations in `skip` failed and wait.
+    `kind`: a location's connector. One that rewrites a whole file for each act takes as many
+    batches as it can; any other takes what fits into about two seconds, be it several batches or
+    a part of one. Locations in `skip` failed and wait.
     """
     with ctx.ledger.read() as tx:
         taken = batches.take(tx, claim.run_id, State.PLANNED, 1, skip)
         if not taken:
             return []
         first = taken[0]
-        room = most(first.location)
-        if room > batches.MOST:
-            wanted = batches.take(tx, claim.run_id, State.PLANNED, room // batches.MOST, skip)
-            return [
-                b for b in wanted if (b.location, b.how.key()) == (first.location, first.how.key())
-            ]
-    allowed = min(room, speed.allowed)
-    if len(first.items) <= allowed:
-        return [first]
+        manifest = kind(first.location)
+        allowed = manifest.max_batch if manifest.whole else min(manifest.max_batch, speed.allowed)
+        if len(first.items) <= allowed:
+            at_once = max(1, allowed // batches.MOST)
+            if at_once > 1:
+                taken = batches.take(tx, claim.run_id, State.PLANNED, at_once, skip)
+            return _alike(taken)
     with ctx.ledger.write() as tx:
         claim.fence(ctx, tx)
         head, tail = batches.split(first, allowed, claim.next_batch(tx))
         batches.save(tx, head, ctx.clock.now())
         batches.add(tx, [tail])
         return [head]
+
+
+def _alike(taken: Sequence[Batch]) -> list[Batch]:
+    """The first of these batches, and those right after it that one act can take together."""
+    first = (taken[0].location, taken[0].how.key())
+    return list(takewhile(lambda b: (b.location, b.how.key()) == first, taken))
 
 
 def backoff(attempts: int) -> timedelta:

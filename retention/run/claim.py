@@ -130,6 +130,12 @@ class Claim:
             with ctx.ledger.write() as tx:
                 self.fence(ctx, tx)
 
+    def keep(self, ctx: Context) -> None:
+        """While something long goes on: renew the lease when half of it is over."""
+        if ctx.clock.now() >= self.lease_until - ctx.pace.lease / 2:
+            with ctx.ledger.write() as tx:
+                self.fence(ctx, tx)
+
     def release(
         self, ctx: Context, *, not_before: datetime | None = None, note: str | None = None
     ) -> None:

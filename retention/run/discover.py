@@ -58,6 +58,9 @@ def discover(
         if sum(len(g.items) for g in gathered.values()) >= ctx.pace.batch_records:
             _flush(ctx, claim, survey.location, gathered, found, people, state="reading")
             paused()
+        else:
+            # A page without records says that the system is still being read.
+            claim.keep(ctx)
     _flush(ctx, claim, survey.location, gathered, found, people, state="read")
 
 

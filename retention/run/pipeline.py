@@ -17,7 +17,7 @@ from itertools import groupby
 
 from sqlalchemy import select
 
-from retention.connectors.base import Result
+from retention.connectors.base import Manifest, Result
 from retention.connectors.registry import manifest
 from retention.decide.model import Moment
 from retention.errors import (
@@ -167,7 +167,7 @@ class Run:
             group = next_group(
                 self.ctx,
                 self.claim,
-                self._room,
+                self._kind,
                 self._speed,
                 self.problems,
             )
@@ -199,16 +199,16 @@ class Run:
             first = batches.take(tx, self.claim.run_id, State.ACTED, 1, self.problems)
             if not first:
                 return []
-            room = self._room(first[0].location) // batches.MOST
+            room = self._kind(first[0].location).max_batch // batches.MOST
             acted = batches.take(
                 tx, self.claim.run_id, State.ACTED, max(CHUNK, room), self.problems
             )
         return [b for b in acted if (b.location, b.how.key()) == _way(first[0])]
 
-    def _room(self, location: str) -> int:
-        """How many records one call to a location's system may name."""
+    def _kind(self, location: str) -> Manifest:
+        """What the connector of a location's system can do, and take at once."""
         system = self.in_force.bundle_of(self.claim.policy).systems[self._system_of(location)]
-        return manifest(system.connector).max_batch
+        return manifest(system.connector)
 
     def _finish(self) -> Report:
         if self._may_retry():
