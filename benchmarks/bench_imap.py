@@ -2,10 +2,11 @@
 
     python -m benchmarks.bench_imap [--messages 20000] [--rounds 3]
 
-Both work on a fresh mailbox of the same throw-away Dovecot with the same messages. The bare loop
+All work on a fresh mailbox of the same throw-away Dovecot with the same messages. The bare loop
 searches, fetches one header a message, marks and expunges in batches of 1,000, and looks at
-nothing afterwards. The connector finds, rechecks every record, checks the precondition, expunges,
-looks, and verifies on a second connection, with the copies in other folders.
+nothing afterwards; the other one only deletes, by 5,000. The connector finds, rechecks every
+record, checks the precondition, expunges, looks, and verifies on a second connection, with the
+copies in other folders; `--batch` says how many records one act takes.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def filled(server: Dovecot, count: int) -> Mailbox:
     return mailbox
 
 
-def bare(mailbox: Mailbox, batch: int = 1000) -> int:
-    """What a careful person's script does."""
+def bare(mailbox: Mailbox, batch: int = 1000, *, headers: bool = True) -> int:
+    """What a careful person's script does, or, without headers, a careless one's."""
     client = imaplib.IMAP4(mailbox.host, mailbox.port)
     client.login(mailbox.username, mailbox.password)
     client.select("INBOX")
@@ -70,7 +71,8 @@ def bare(mailbox: Mailbox, batch: int = 1000) -> int:
     uids = data[0].split()
     for start in range(0, len(uids), batch):
         numbers = b",".join(uids[start : start + batch]).decode()
-        client.uid("FETCH", numbers, "(BODY.PEEK[HEADER.FIELDS (DATE FROM MESSAGE-ID)])")
+        if headers:
+            client.uid("FETCH", numbers, "(BODY.PEEK[HEADER.FIELDS (DATE FROM MESSAGE-ID)])")
         client.uid("STORE", numbers, "+FLAGS.SILENT", "(\\Deleted)")
         client.uid("EXPUNGE", numbers)
     client.logout()
@@ -89,9 +91,8 @@ def session(mailbox: Mailbox) -> Connector:
     return imap.connect(Opened("mail", settings, "."))
 
 
-def connector(mailbox: Mailbox, spent: dict[str, float] | None = None) -> int:
+def connector(mailbox: Mailbox, spent: dict[str, float], batch: int) -> int:
     """Find, recheck, erase, verify, as a run does, without decisions and ledger."""
-    spent = {} if spent is None else spent
     target = Target(
         "mail/inbox",
         ImapLocation(folders=("INBOX",)),
@@ -113,8 +114,8 @@ def connector(mailbox: Mailbox, spent: dict[str, float] | None = None) -> int:
     for page in acting.find(target):
         refs += [r.ref for r in page.records]
     lap("find")
-    for at in range(0, len(refs), 500):
-        part = refs[at : at + 500]
+    for at in range(0, len(refs), batch):
+        part = refs[at : at + batch]
         again = [r.ref for r in acting.recheck(target, [r.key for r in part])]
         assert len(again) == len(part)
         lap("recheck")
@@ -123,8 +124,8 @@ def connector(mailbox: Mailbox, spent: dict[str, float] | None = None) -> int:
         lap("erase")
     acting.close()
     looking = session(mailbox)
-    for at in range(0, len(refs), 500):
-        proofs = list(looking.verify(target, refs[at : at + 500], None))
+    for at in range(0, len(refs), 5000):
+        proofs = list(looking.verify(target, refs[at : at + 5000], None))
         assert {p.level for p in proofs} == {Level.GONE}
     looking.close()
     lap("verify")
@@ -144,26 +145,32 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--storage", default="maildir")
+    parser.add_argument("--batch", type=int, default=500)
     asked = parser.parse_args()
-    times: dict[str, list[float]] = {"bare": [], "connector": []}
+    times: dict[str, list[float]] = {"bare": [], "deletes": [], "connector": []}
     spent: dict[str, float] = {}
     with Dovecot.start(storage=asked.storage, durable=True) as server:
         for _ in range(asked.rounds):
             for name, values in times.items():
                 mailbox = filled(server, asked.messages)
-                work = partial(bare, mailbox)
-                if name == "connector":
-                    work = partial(connector, mailbox, spent)
+                work = {
+                    "bare": partial(bare, mailbox),
+                    "deletes": partial(bare, mailbox, 5000, headers=False),
+                    "connector": partial(connector, mailbox, spent, asked.batch),
+                }[name]
                 values.append(timed(work, asked.messages // 2))
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, value in medians.items():
         rounds = " ".join(f"{v:.2f}" for v in times[name])
         print(f"{name:10} median {value:.2f} s, best {min(times[name]):.2f} s  ({rounds})")
     print(" ".join(f"{k} {v / asked.rounds:.2f} s" for k, v in spent.items()))
-    ratio = medians["connector"] / medians["bare"]
+    ratio = medians["connector"] / medians["deletes"]
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    best = min(times["connector"]) / min(times["bare"])
-    print(f"ratio of medians {ratio:.2f}, of bests {best:.2f}   peak memory {rss:.0f} MB")
+    best = min(times["connector"]) / min(times["deletes"])
+    print(
+        f"to the loop that only deletes: ratio of medians {ratio:.2f}, of bests {best:.2f}"
+        f"   peak memory {rss:.0f} MB"
+    )
     return 0 if ratio <= 1.3 else 1
 
 

@@ -1,6 +1,6 @@
 """Mail: half of a mailbox goes, the whole product beside bare clients, in one run.
 
-    python -m benchmarks.bench_mailbox [--messages 20000] [--rounds 1] [--storage maildir]
+    python -m benchmarks.bench_mailbox [--messages 20000 100000] [--rounds 1]
 
 Every contestant is a process of its own and gets a mailbox of its own with the same messages on
 one throw-away Dovecot, which syncs to disk. Ours is everything from opening the home to the
@@ -9,12 +9,14 @@ date, read again, written down as intended, expunged by UID, looked for again on
 connection in every folder, and named in the audit log. The loops search by date and delete; one
 of them fetches three headers of every message, which is the least that anything must do that
 wants to know whose mail it deletes. imapfilter (`apt install imapfilter`) searches and deletes.
+The aim: at most 1.3 times the loop that only deletes, by 5,000, and no slower than imapfilter.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -107,12 +109,20 @@ def messages(count: int, now: datetime) -> Iterator[tuple[bytes, datetime]]:
         )
 
 
-def filled(server: Dovecot, count: int, now: datetime) -> Mailbox:
-    """A mailbox of its own, that the server has indexed."""
+def pattern(server: Dovecot, count: int, now: datetime) -> Mailbox:
+    """A mailbox that nobody opens: what each contestant gets a copy of."""
     mailbox = server.user()
     mailbox.write("INBOX", messages(count, now))
-    mailbox.uids("INBOX")
     return mailbox
+
+
+def copied(server: Dovecot, mailbox: Mailbox) -> Mailbox:
+    """A mailbox of its own with the same messages, that the server has indexed."""
+    copy = server.user()
+    # Hard links: a hundred thousand files are there in seconds, and deleting costs the same.
+    subprocess.run(["cp", "-al", str(mailbox.home), str(copy.home)], check=True)
+    copy.uids("INBOX")
+    return copy
 
 
 def ours(mailbox: Mailbox) -> Cost:
@@ -122,13 +132,13 @@ def ours(mailbox: Mailbox) -> Cost:
         return python("whole", str(home), POLICY, BENCH_PASSWORD=mailbox.password)
 
 
-def loop(mailbox: Mailbox, *also: str) -> Cost:
+def loop(mailbox: Mailbox, batch: int, *also: str) -> Cost:
     """A bare imaplib loop."""
     before = datetime.now(UTC) - timedelta(days=CUT)
     return python(
         "bare_mail",
         *(mailbox.host, str(mailbox.port), mailbox.username, mailbox.password),
-        f"{before:%d-%b-%Y}",
+        *(f"{before:%d-%b-%Y}", str(batch)),
         *also,
     )
 
@@ -150,12 +160,13 @@ def imapfilter(mailbox: Mailbox) -> Cost:
         return run(["imapfilter", "-c", str(config)], {"HOME": folder})
 
 
-def contest(count: int, rounds: int, storage: str) -> None:
+def contest(count: int, rounds: int) -> None:
     """All contestants in turn, each round with fresh mailboxes; prints the table."""
     contestants: dict[str, Callable[[Mailbox], Cost]] = {
         OURS: ours,
-        "imaplib, by 1,000, headers of each": lambda mailbox: loop(mailbox, "--headers"),
-        "imaplib, by 1,000": loop,
+        "imaplib, by 5,000": lambda mailbox: loop(mailbox, 5000),
+        "imaplib, by 5,000, headers of each": lambda mailbox: loop(mailbox, 5000, "--headers"),
+        "imaplib, by 1,000, headers of each": lambda mailbox: loop(mailbox, 1000, "--headers"),
     }
     if shutil.which("imapfilter"):
         contestants["imapfilter is_older, delete_messages"] = imapfilter
@@ -163,15 +174,17 @@ def contest(count: int, rounds: int, storage: str) -> None:
         print("imapfilter is not installed: apt install imapfilter")
     costs: dict[str, list[Cost]] = {who: [] for who in contestants}
     now = datetime.now(UTC)
-    with Dovecot.start(storage=storage, durable=True) as server:
+    with Dovecot.start(durable=True) as server:
+        source = pattern(server, count, now)
         for _ in range(rounds):
             for who, compete in contestants.items():
-                mailbox = filled(server, count, now)
+                mailbox = copied(server, source)
                 costs[who].append(compete(mailbox))
                 left = len(mailbox.uids("INBOX"))
                 assert left == count // 2, f"{who} left {left} of {count}"
+                shutil.rmtree(mailbox.home)
     table(
-        f"Dovecot ({storage}): half of {count:,} messages"
+        f"Dovecot (maildir): half of {count:,} messages"
         f" ({rounds} round{'s' if rounds > 1 else ''}; {load()})",
         {who: typical(found) for who, found in costs.items()},
         OURS,
@@ -182,11 +195,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--messages", type=int, nargs="+", default=[20_000])
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--storage", default="maildir")
     asked = parser.parse_args()
-    contest(asked.messages, asked.rounds, asked.storage)
+    for count in asked.messages:
+        contest(count, asked.rounds)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from retention.errors import UsageError
+from retention.connectors.base import keys_of
+from retention.connectors.registry import manifest
+from retention.errors import PermanentFailure, UsageError
 from retention.policy.words import did_you_mean
 from retention.subjects.holds import Scope
 from retention.subjects.keys import parse
@@ -78,9 +80,22 @@ def _location_scope(home: Home, location: str, record: str | None) -> tuple[Scop
     if record is None:
         return Scope(location=location), None
     ctx, system = home.ctx, known[location].system
-    mark = ctx.hasher.record(system, location, record)
+    # Of a record in several places the first one is held, and with it whatever lies there too.
+    place = _first_place(home, location, record)
+    mark = ctx.hasher.record(system, location, place)
     name = ctx.log.pseudonymiser(system, location, ctx.clock.now()).of(record)
     return Scope(location=location, record=mark), name
+
+
+def _first_place(home: Home, location: str, record: str) -> str:
+    bundle = next(b for b in bundles(home) if location in b.locations())
+    kind = manifest(bundle.systems[bundle.location(location).system].connector)
+    try:
+        return keys_of(kind, record)[0]
+    except PermanentFailure as error:
+        raise UsageError(
+            error.message, hint="keys stand in `retention plan --all`", code="record-unknown"
+        ) from None
 
 
 def known_event(home: Home, name: str) -> None:

@@ -29,6 +29,8 @@ class MailFolder(NamedTuple):
     selectable: bool = True
     foreign: str = ""
     """Prefix of a shared or other user's namespace: patterns reach it only by naming it."""
+    level: str = "/"
+    """What stands between levels in `name`."""
 
 
 def decode_utf7(raw: bytes) -> str:
@@ -68,8 +70,10 @@ def _shift(run: str) -> str:
 
 
 def is_pattern(wanted: str) -> bool:
-    """True where a name has wildcards: `*` (any text, levels too) or `?` (one character)."""
-    return "*" in wanted or "?" in wanted
+    """True where a name has wildcards: `*` (any text, levels too), `?` (one character), `%` (one
+    level, as in IMAP; it may also stand in a folder's name).
+    """
+    return any(sign in wanted for sign in "*?%")
 
 
 def patterned(settings: Any) -> bool:
@@ -95,18 +99,21 @@ def resolve(
 def _matching(item: str, folders: Sequence[MailFolder], place: str) -> list[MailFolder]:
     if item.startswith("\\"):
         return _special(item, folders, place)
-    if is_pattern(item):
-        regex = re.compile(
-            "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in item), re.DOTALL
-        )
+    if is_pattern(item) and not any(f.selectable and f.name == item for f in folders):
+        regexes = {level: _regex(item, level) for level in {f.level for f in folders}}
         return [
             f
             for f in folders
             if f.selectable
             and (not f.foreign or item.startswith(f.foreign))
-            and any(regex.fullmatch(name) for name in (f.name, *f.spellings))
+            and any(regexes[f.level].fullmatch(name) for name in (f.name, *f.spellings))
         ]
     return _literal(item, folders, place)
+
+
+def _regex(pattern: str, level: str) -> re.Pattern[str]:
+    signs = {"*": ".*", "?": ".", "%": f"[^/{re.escape(level)}]*"}
+    return re.compile("".join(signs.get(c, re.escape(c)) for c in pattern), re.DOTALL)
 
 
 def _special(item: str, folders: Sequence[MailFolder], place: str) -> list[MailFolder]:

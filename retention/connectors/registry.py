@@ -22,15 +22,23 @@ from retention.errors import UsageError
 from retention.policy.model import LocationModel, SystemModel
 
 BUILTIN: Mapping[str, str] = {
+    "files": "retention.connectors.files",
     "imap": "retention.connectors.imap",
     "maildir": "retention.connectors.maildir",
     "memory": "retention.connectors.memory",
+    "s3": "retention.connectors.s3",
     "spreadsheet": "retention.connectors.spreadsheet",
     "sql": "retention.connectors.sql",
+    "webdav": "retention.connectors.webdav",
 }
 """Kind → module, imported when first used."""
 
-EXTRAS: Mapping[str, str] = {"imap": "mail", "spreadsheet": "spreadsheet"}
+EXTRAS: Mapping[str, str] = {
+    "imap": "mail",
+    "s3": "s3",
+    "spreadsheet": "spreadsheet",
+    "webdav": "webdav",
+}
 """Kind → the extra that brings its libraries."""
 
 GROUP = "retention.connectors"
@@ -124,10 +132,10 @@ def open_connector(
     unknown kinds and bad settings, CredentialsRefused for missing secrets.
     """
     factory = _factory(system.connector)
-    settings = resolve_secrets(
-        _checked(factory.manifest.system_settings, system.settings, f"systems.{name}"), resolve
-    )
-    opened = Opened(name, settings, base, {"timezone": timezone, **(extras or {})})
+    said = _checked(factory.manifest.system_settings, system.settings, f"systems.{name}")
+    # `said` and `resolve`: for secrets that another program replaces while a session lives.
+    given = {"timezone": timezone, "said": said, "resolve": resolve, **(extras or {})}
+    opened = Opened(name, resolve_secrets(said, resolve), base, given)
     connector = factory.connect(opened)
     return connector if bare else wrapped(connector, system=name, rate=system.rate, buckets=buckets)
 

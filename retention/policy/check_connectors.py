@@ -19,7 +19,7 @@ from retention.policy.model import Bundle, Policy, Then
 from retention.policy.plain_secrets import is_reference
 from retention.policy.words import did_you_mean
 
-LATER = frozenset({"files", "gmail", "graph", "http", "manual", "s3", "webdav"})
+LATER = frozenset({"graph", "http", "manual"})
 """Kinds that are known to come; naming one is no typing mistake."""
 
 

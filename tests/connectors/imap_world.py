@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -19,6 +20,9 @@ from pydantic import SecretStr
 from retention.connectors import imap
 from retention.connectors.base import Bound, Condition, Connector, Opened, Target
 from retention.connectors.imap.settings import ImapLocation, ImapSystem, Tls
+from retention.connectors.mail_headers import split
+from retention.connectors.mail_places import Unit, join
+from retention.connectors.mail_places import split as split_key
 from retention.testing.world import Plan, World
 from tests.servers.dovecot import Dovecot
 from tests.servers.mailbox import Mailbox
@@ -338,3 +342,61 @@ class ScriptedServer:
             stream.write(b"".join(part + b"\r\n" for part in said) + tag + b" OK done\r\n")
         stream.flush()
         return b"LOGOUT" not in command
+
+
+class ImapWholesWorld(ImapWorld):
+    """Every record lies in two folders: a message and its copy, or one and its answer."""
+
+    other = "Sent"
+
+    def __init__(self, mailbox: Mailbox, unit: Unit = Unit.MESSAGE) -> None:
+        super().__init__(mailbox)
+        self.unit = unit
+        mailbox.create(self.other)
+
+    def target(
+        self, *, where: tuple[Condition, ...] = (), bounds: tuple[Bound, ...] = ()
+    ) -> Target:
+        target = super().target(where=where, bounds=bounds)
+        found = ImapLocation(folders=(self.folder, self.other), unit=self.unit)
+        return replace(target, settings=found)
+
+    def put(self, plans: Sequence[Plan]) -> list[str]:
+        first = super().put(plans)
+        with self.mailbox.client() as client:
+            status = client.folder_status(self.other, ["UIDNEXT", "UIDVALIDITY"])
+            for plan in plans:
+                own = folded(plan.name)
+                if self.unit is Unit.THREAD:
+                    own = folded(f"{plan.name}.answer")
+                data = plain(
+                    sender=f"A Person <{plan.email}>",
+                    subject=plan.status,
+                    date=plan.received,
+                    message_id=own,
+                    extra=f"In-Reply-To: {folded(plan.name)}" if self.unit is Unit.THREAD else "",
+                )
+                client.append(self.other, data, (), plan.received)
+        uid, epoch = status[b"UIDNEXT"], status[b"UIDVALIDITY"]
+        return [join([key, f"{self.other}/{epoch}/{uid + n}"]) for n, key in enumerate(first)]
+
+    def raw(self) -> Mapping[str, bytes]:
+        """By the ids that tie them together; what lost its other place has a key of its own."""
+        found: dict[bytes, dict[str, bytes]] = {}
+        for folder in (self.folder, self.other):
+            with self.mailbox.client() as client:
+                epoch = client.select_folder(folder, readonly=True)[b"UIDVALIDITY"]
+                items = ["BODY.PEEK[]", "FLAGS", "INTERNALDATE"]
+                uids = client.search(["ALL"])
+                for uid, one in (client.fetch(uids, items) if uids else {}).items():
+                    headers = split(one[b"BODY[]"].partition(b"\r\n\r\n")[0])
+                    tie = (headers.get("in-reply-to") or headers["message-id"])[0]
+                    flags = sorted(set(one[b"FLAGS"]) - {b"\\Recent"})
+                    told = one[b"BODY[]"] + repr((flags, one[b"INTERNALDATE"])).encode()
+                    found.setdefault(tie, {})[f"{folder}/{epoch}/{uid}"] = told
+        return {join(sorted(p)): b"".join(p[k] for k in sorted(p)) for p in found.values()}
+
+    def remove(self, key: str) -> None:
+        for place in split_key(key):
+            folder, _, uid = place.rsplit("/", 2)
+            expunge(self.mailbox, folder, [int(uid)])

@@ -7,6 +7,7 @@ import os
 import resource
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ import pytest
 from retention.connectors import maildir
 from retention.connectors.base import Bound, Condition, Connector, Opened, Target
 from retention.connectors.mail_folders import encode_utf7
+from retention.connectors.mail_headers import split
+from retention.connectors.mail_places import Unit, join
+from retention.connectors.mail_places import split as split_key
 from retention.connectors.maildir.settings import MaildirLocation, MaildirSystem
 from retention.testing.world import Plan, World
 from tests.connectors.imap_world import folded, plain
@@ -175,3 +179,67 @@ class MaildirWorld(World):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "unlink", lossy)
             yield
+
+
+class MaildirWholesWorld(MaildirWorld):
+    """Every record lies in two folders: a message and its copy, or one and its answer."""
+
+    other = "Sent"
+
+    def __init__(self, root: Path, unit: Unit = Unit.MESSAGE) -> None:
+        super().__init__(root)
+        self.unit = unit
+        self.there = folder_path(root, self.other)
+
+    def target(
+        self, *, where: tuple[Condition, ...] = (), bounds: tuple[Bound, ...] = ()
+    ) -> Target:
+        found = MaildirLocation(folders=(self.folder, self.other), unit=self.unit)
+        return replace(super().target(where=where, bounds=bounds), settings=found)
+
+    def put(self, plans: Sequence[Plan]) -> list[str]:
+        out = []
+        for key, plan in zip(super().put(plans), plans, strict=True):
+            own, extra = folded(plan.name), ""
+            if self.unit is Unit.THREAD:
+                own, extra = folded(f"{plan.name}.answer"), f"References: {own}"
+            data = plain(
+                sender=f"A Person <{plan.email}>",
+                subject=plan.status,
+                date=plan.received,
+                message_id=own,
+                extra=extra,
+            )
+            base = key.removeprefix(self.folder + "/")
+            deliver(self.there, base, data, plan.received)
+            out.append(join([key, f"{self.other}/{base}"]))
+        return out
+
+    def raw(self) -> Mapping[str, bytes]:
+        """By the ids that tie them together; what lost its other place has a key of its own."""
+        found: dict[bytes, dict[str, bytes]] = {}
+        for name, where in ((self.folder, self.where), (self.other, self.there)):
+            for file in (f for part in ("cur", "new") for f in (where / part).iterdir()):
+                data, status = file.read_bytes(), file.lstat()
+                headers = split(data.partition(b"\r\n\r\n")[0])
+                tie = (headers.get("references") or headers["message-id"])[0]
+                told = repr((file.name, status.st_mtime_ns, status.st_ino)).encode()
+                key = f"{name}/{file.name.partition(':2,')[0]}"
+                found.setdefault(tie, {})[key] = data + told
+        return {join(sorted(p)): b"".join(p[k] for k in sorted(p)) for p in found.values()}
+
+    def change(self, key: str) -> None:
+        """In one place is enough; with another subject a copy would be another message."""
+        file = self._file(split_key(key)[0])
+        file.write_bytes(file.read_bytes().replace(b"Hello.", b"Hello again."))
+
+    def remove(self, key: str) -> None:
+        for place in split_key(key):
+            self._file(place).unlink()
+
+    def _file(self, key: str) -> Path:
+        name, _, base = key.rpartition("/")
+        where = self.where if name == self.folder else self.there
+        files = [f for p in ("cur", "new") for f in (where / p).iterdir()]
+        (file,) = (f for f in files if f.name.partition(":2,")[0] == base)
+        return file

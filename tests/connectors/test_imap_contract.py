@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from retention.connectors.mail_places import Unit
 from retention.testing.contract import ConnectorContract
 from retention.testing.world import World
-from tests.connectors.imap_world import ACL_CONFIG, ImapWorld, short_lived
+from tests.connectors.imap_world import ACL_CONFIG, ImapWholesWorld, ImapWorld, short_lived
 from tests.servers.dovecot import Dovecot
 
 
@@ -35,5 +36,25 @@ class TestImapByDateHeader(ConnectorContract):
     @pytest.fixture
     def world(self, acl_server: Dovecot) -> Iterator[World]:
         world = ImapWorld(acl_server.user(), date="date_header")
+        yield world
+        world.close()
+
+
+class TestImapCopiesInTwoFolders(ConnectorContract):
+    """One record with two places."""
+
+    @pytest.fixture
+    def world(self, acl_server: Dovecot) -> Iterator[World]:
+        world = ImapWholesWorld(acl_server.user())
+        yield world
+        world.close()
+
+
+class TestImapThreads(ConnectorContract):
+    """A message and its answer in another folder are one record."""
+
+    @pytest.fixture
+    def world(self, acl_server: Dovecot) -> Iterator[World]:
+        world = ImapWholesWorld(acl_server.user(), Unit.THREAD)
         yield world
         world.close()

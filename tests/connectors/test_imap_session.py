@@ -17,6 +17,7 @@ from imapclient import IMAPClient
 from pydantic import SecretStr, ValidationError
 
 from retention.connectors.base import Connector, Level, Probe, Ref, Result
+from retention.connectors.imap import session as session_module
 from retention.connectors.imap.settings import ImapSystem, Tls
 from retention.errors import ConnectorError, CredentialsRefused, PermanentFailure, TemporaryFailure
 from tests.connectors.imap_world import (
@@ -345,6 +346,55 @@ def test_no_password_without_tls_unless_it_was_said(
     assert ImapSystem.model_fields["tls"].default is Tls.IMPLICIT
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {b"CAPABILITY": [b"* CAPABILITY IMAP4rev1 UIDPLUS AUTH=PLAIN"]},
+        {
+            b"CAPABILITY": [b"* CAPABILITY IMAP4rev1 UIDPLUS STARTTLS AUTH=PLAIN"],
+            b"STARTTLS": b"NO not today",
+        },
+        {
+            b"CAPABILITY": [b"* CAPABILITY IMAP4rev1 UIDPLUS STARTTLS AUTH=PLAIN"],
+            b"STARTTLS": None,
+        },
+    ],
+    ids=["stripped", "refused", "hung up"],
+)
+def test_whoever_takes_starttls_away_gets_no_password(
+    answers: dict[bytes, list[bytes] | bytes | None],
+) -> None:
+    """A man in the middle hides or refuses STARTTLS: nothing is sent that he could use."""
+    with ScriptedServer(answers) as running:
+        failing(open_imap(running.mailbox, tls=Tls.STARTTLS))
+        assert not any(b"LOGIN" in line or b"AUTHENTICATE" in line for line in running.heard)
+
+
+@pytest.mark.parametrize(
+    ("peer", "here"),
+    [("127.0.0.1", True), ("127.8.9.10", True), ("::1", True), ("10.0.0.5", False),
+     ("192.0.2.7", False), ("fe80::1%eth0", False), ("2001:db8::1", False)],
+)  # fmt: skip
+def test_only_this_machine_may_do_without_tls(peer: str, here: bool) -> None:
+    """What counts is where the connection really leads, not how the host is called."""
+
+    class Connected:
+        def getpeername(self) -> tuple[str, int]:
+            return peer, 143
+
+    assert session_module._on_this_machine(Connected()) is here  # type: ignore[arg-type]  # as a socket tells it
+
+
+def test_no_password_in_the_clear_to_another_machine(
+    dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`tls: none` is for this machine: elsewhere the login is refused before it is sent."""
+    monkeypatch.setattr(session_module, "_on_this_machine", lambda _: False)
+    error = failing(open_imap(dovecot.user()))
+    assert (error.code, error.permanent) == ("tls", True)
+    assert "starttls" in error.hint
+
+
 # --- servers that are refused ---------------------------------------------------------------
 
 
@@ -373,13 +423,21 @@ def test_without_uidplus_nothing_is_deleted() -> None:
     assert [p.ok for p in told if p.check == "uidplus"] == [False]
 
 
-def test_gmail_is_refused() -> None:
-    """There, expunging removes a label and the message stays."""
+def test_gmail_that_hides_all_mail_is_refused() -> None:
+    """There, expunging removes a label and the message stays where nobody could see it."""
     with short_lived(capability="+X-GM-EXT-1") as running:
-        error, told, left = acted(running)
-    assert error.code == "gmail"
-    assert left == 3
-    assert [p.ok for p in told if p.check == "gmail"] == [False]
+        mailbox = running.user()
+        mailbox.append("INBOX", plain(), received=OLD)
+        connector = open_imap(mailbox)
+        told = list(connector.probe([INBOX]))
+        with pytest.raises(PermanentFailure) as caught:
+            list(connector.find(INBOX))
+        with pytest.raises(PermanentFailure):
+            list(connector.erase(INBOX, [Ref("INBOX", "gm/1", "gm.1")]))
+        connector.close()
+        assert len(mailbox.uids("INBOX")) == 1
+    assert caught.value.code == "gmail_hidden"
+    assert [p.ok for p in told if p.check == "gmail: all mail"] == [False]
 
 
 # --- doctor ---------------------------------------------------------------------------------
@@ -400,13 +458,13 @@ def test_doctor_knows_rights_that_lack_and_rights_too_many(acl_server: Dovecot) 
     good = {p.check: p for p in connector.probe([target])}
     connector.close()
     assert all(p.ok for p in good.values())
-    assert "x" in good["location post/mail: excess rights"].detail
+    assert "(x)" in good["location post/mail: excess rights"].detail
     with rights(mailbox, "Shared", "lrs"):
         connector = open_imap(mailbox)
         bad = {p.check: p for p in connector.probe([target])}
         connector.close()
     assert not bad["location post/mail: rights"].ok
-    assert "e, t, w" in bad["location post/mail: rights"].detail
+    assert "mark as deleted (t), expunge (e)" in bad["location post/mail: rights"].detail
 
 
 def test_doctor_reports_instead_of_failing(dovecot: Dovecot) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from retention.connectors.mail_places import Unit
 from retention.testing.contract import ConnectorContract
 from retention.testing.world import World
-from tests.connectors.maildir_world import MaildirWorld
+from tests.connectors.maildir_world import MaildirWholesWorld, MaildirWorld
 
 
 @pytest.fixture
@@ -33,3 +34,19 @@ class TestMaildirNestedByDateHeader(ConnectorContract):
     @pytest.fixture
     def world(self, root: Path) -> World:
         return MaildirWorld(root, date="date_header", nested=True)
+
+
+class TestMaildirCopiesInTwoFolders(ConnectorContract):
+    """One record with two places."""
+
+    @pytest.fixture
+    def world(self, root: Path) -> World:
+        return MaildirWholesWorld(root)
+
+
+class TestMaildirThreads(ConnectorContract):
+    """A message and its answer in another folder are one record."""
+
+    @pytest.fixture
+    def world(self, root: Path) -> World:
+        return MaildirWholesWorld(root, Unit.THREAD)

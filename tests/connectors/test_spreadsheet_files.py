@@ -192,7 +192,7 @@ def test_hostile_or_broken_packages_are_refused(
         found(path, location())
 
 
-@pytest.mark.parametrize("name", ["a.ods", "a.xls", "a.xlsb", "a.numbers"])
+@pytest.mark.parametrize("name", ["a.fods", "a.xls", "a.xlsb", "a.numbers"])
 def test_forms_that_are_not_edited_say_what_to_do(path: Path, name: str) -> None:
     """The hint names the form to save in."""
     other = path.rename(path.with_name(name))

@@ -41,13 +41,15 @@ def book(path: Path, rows: Sequence[tuple[object, ...]]) -> Path:
 @pytest.mark.parametrize(
     ("serial", "since_1904", "day"),
     [
-        (1, False, date(1900, 1, 1)),
-        (59, False, date(1900, 2, 28)),
+        (1, False, None),
+        (0.5, True, None),
+        (59, False, None),
         (60, False, None),
         (61, False, date(1900, 3, 1)),
         (45_352.75, False, date(2024, 3, 1)),
         (43_890, True, date(2024, 3, 1)),
-        (0, True, date(1904, 1, 1)),
+        (0, True, None),
+        (1, True, date(1904, 1, 2)),
         (0, False, None),
         (-1, False, None),
         (20_240_301, False, None),
@@ -213,6 +215,13 @@ def test_a_range_reads_the_same_rows_after_the_shift(
         ("TAX2024A+ZZZ9+A9B+_x.A9", "TAX2024A+ZZZ9+A9B+_x.A9"),
         ("1.5E+9+A9%-#REF!", "1.5E+9+A8%-#REF!"),
         ("SUM(A9#)", "SUM(A8#)"),
+        ("SUM(a9:$b$9)+sum(s!a9)", "SUM(a8:$b$8)+sum(s!a8)"),
+        ("ROW()+ROWS(A$2:A9)+ADDRESS(9,1)", "ROW()+ROWS(A$2:A8)+ADDRESS(9,1)"),
+        ("A9:INDEX(B:B,3)", "A8:INDEX(B:B,3)"),
+        ("OFFSET(S!$A$9,0,0,COUNTA(S!$A:$A))", "OFFSET(S!$A$8,0,0,COUNTA(S!$A:$A))"),
+        ('INDIRECT("People[name]")+INDIRECT("T!A9")', 'INDIRECT("People[name]")+INDIRECT("T!A9")'),
+        ("SUM(A9:B4)+[Book.xlsx]S!A9", "SUM(A8:B4)+[Book.xlsx]S!A9"),
+        ("#REF!A9+{1,2;3,9}", "#REF!A9+{1,2;3,9}"),
     ],
 )
 def test_only_references_are_moved(formula: str, moved: str) -> None:
@@ -223,7 +232,19 @@ def test_only_references_are_moved(formula: str, moved: str) -> None:
 
 @pytest.mark.parametrize(
     "formula",
-    ["A5", "SUM(A5:B5)", 'INDIRECT("A9")', "A9:INDEX(B:B,3)", "SUM(S:T!A1)", "ROW()", "SUM(5:5)"],
+    [
+        "A5",
+        "SUM(A5:B5)",
+        'INDIRECT("A9")',
+        "A9:S!B9",
+        "SUM(S:T!A1)",
+        "OFFSET(A9,1,0)",
+        "SUM(5:5)",
+        'INDIRECT("S!A9")',
+        "INDIRECT(B1)",
+        "2024!A9",
+        "A1:S!B2",
+    ],
 )
 def test_what_cannot_be_moved_is_refused(formula: str) -> None:
     """A row that goes, a computed range, several sheets at once: never guessed."""

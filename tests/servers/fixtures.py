@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.dovecot import Dovecot
+from tests.servers.libreoffice import LibreOffice
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
@@ -37,4 +38,11 @@ def dovecot() -> Iterator[Dovecot]:
 def redis_server() -> Iterator[Redis]:
     """Redis; each test takes `redis_server.new_database()`. Who stops it boots it again."""
     with Redis.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def libreoffice() -> Iterator[LibreOffice]:
+    """LibreOffice with a profile of its own; each test opens its own workbooks in it."""
+    with LibreOffice.start() as server:
         yield server

@@ -117,6 +117,9 @@ NO_POLICY = (
     "  anon: {applies_to: anon, starting_point: at, delete_at_latest: 1 year, then: delete}\n"
 )
 
+LETTERS = "  letters:\n    basis: contract\n"
+TEL = "subject: {phone: tel}}\n"
+SENT = "      sent: {system: box, folders: [S], dates: {received: d}}\n"
 COPY = "copy_to: {location: people/card, values: {name: note}}"
 
 CASES: dict[str, tuple[str, str]] = {
@@ -138,14 +141,11 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "copies that nobody can match": (
         "copies-unmatched",
-        instead("  letters:\n    basis: contract\n", "  letters:\n    basis: contract\n    matched_on: ¦phone\n").replace(
-            "subject: {phone: tel}}\n",
-            "subject: {phone: tel}}\n      sent: {system: box, folders: [S], dates: {received: d}}\n",
-        ),
+        instead(LETTERS, f"{LETTERS}    matched_on: ¦phone\n").replace(TEL, TEL + SENT),
     ),
     "copies matched on what no location has": (
         "missing-key",
-        instead("  letters:\n    basis: contract\n", "  letters:\n    basis: contract\n    matched_on: ¦number\n"),
+        instead(LETTERS, f"{LETTERS}    matched_on: ¦number\n"),
     ),
     # name: code, file; ¦ stands where the finding must point, and is taken out
     "minimum above maximum": (

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from retention.connectors.imap.connector import connect, manifest
+from retention.connectors.imap.profiles import connect, manifest
 
 __all__ = ["connect", "manifest"]

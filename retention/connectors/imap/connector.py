@@ -7,11 +7,12 @@ EXPUNGE, which also removes what somebody else merely marked; a server without U
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, timedelta
 from typing import cast
 
+from retention.connectors import mail_places
 from retention.connectors.base import (
     Cap,
     Connector,
@@ -28,21 +29,29 @@ from retention.connectors.base import (
     Target,
 )
 from retention.connectors.base import Opened as Opening
+from retention.connectors.imap.collecting import Collector
 from retention.connectors.imap.copies import Copies, windows
 from retention.connectors.imap.erasing import Erasing, refuse_unsafe
 from retention.connectors.imap.probing import probe
+from retention.connectors.imap.proving import Proving
 from retention.connectors.imap.reading import (
     Key,
     Remembered,
+    by_folder,
+    folder_of,
     parse_key,
-    present,
+    read_pages,
     read_records,
+    stay,
+    void,
 )
 from retention.connectors.imap.session import Opened, Session
 from retention.connectors.imap.settings import ImapLocation, ImapSystem
 from retention.connectors.imap.spans import Range, cut, ranges_of
+from retention.connectors.imap.wholes import Wholes
 from retention.connectors.imap.wire import body_of
 from retention.connectors.mail_folders import MailFolder, patterned, resolve
+from retention.connectors.mail_places import Unit
 from retention.connectors.mail_sources import Sources, own_addresses
 from retention.errors import PermanentFailure
 
@@ -50,7 +59,6 @@ _WINDOW = 10_000
 _PAGE = 500
 _WIDEST_ZONE = timedelta(hours=14)
 """No zone of the tz database is further from UTC."""
-_HOW = "uid fetch + message-id search"
 
 manifest = Manifest(
     kind="imap",
@@ -58,13 +66,13 @@ manifest = Manifest(
     capabilities=Cap.DELETE | Cap.READ | Cap.PUSH_DOWN | Cap.COPIES | Cap.SHARDS,
     system_settings=ImapSystem,
     location_settings=ImapLocation,
-    max_batch=500,
+    max_batch=5000,
     patterned=patterned,
+    places=mail_places.split,
     notes=(
         "Backups of the server and mail that other programs fetched before are out of sight.",
-        "A copy in another folder of the same location is a record of its own.",
+        "A message or thread in several folders of a location is one record with several places.",
         "A message without Message-ID is traced by its size and internal date.",
-        "Gmail is refused: expunging there removes a label, not the message.",
     ),
 )
 
@@ -83,8 +91,11 @@ class ImapConnector:
         self._own = own_addresses(settings.own, settings.username)
         self._session = Session(opened.system, settings, opened.base)
         self._copies = Copies(self._session)
+        self._proving = Proving(self._session, self._copies)
         self._found = Remembered()
         self._page = int(opened.extras.get("page", _PAGE))
+        collector = Collector(self._session, self._copies, self._own, self._pages, self._found.keep)
+        self._wholes = Wholes(opened.system, collector, self._page)
 
     def __repr__(self) -> str:
         return f"ImapConnector({self._system})"
@@ -94,6 +105,7 @@ class ImapConnector:
 
     def close(self) -> None:
         self._found.forget()
+        self._wholes.close()
         self._session.close()
 
     # --- looking ------------------------------------------------------------------------------
@@ -106,7 +118,8 @@ class ImapConnector:
 
     def _resolved(self, target: Target) -> tuple[MailFolder, ...]:
         settings = cast(ImapLocation, target.settings)
-        return resolve(settings.folders, self._session.folders(), target.name)
+        found = resolve(settings.folders, self._session.folders(), target.name)
+        return mail_places.nameable(found, target.name)
 
     def _covered(self, target: Target) -> set[str]:
         """Names of the location's folders that are there; one that vanished stops no look."""
@@ -119,22 +132,36 @@ class ImapConnector:
         return covered
 
     def count(self, target: Target) -> int | None:
-        return sum(self._copies.size(folder) for folder in self._resolved(target))
+        folders = self._resolved(target)
+        if len(folders) > 1 or _unit(target) is Unit.THREAD:
+            # Of how many records these messages are places, only reading them tells.
+            return None
+        return sum(self._copies.size(folder) for folder in folders)
 
     def spans(self, target: Target, most: int, least: int) -> tuple[str | None, ...]:
-        return cut(self._session, self._resolved(target), self._copies.size, most, least)
+        folders = self._resolved(target)
+        if len(folders) > 1 or _unit(target) is Unit.THREAD:
+            # A cut would go through records.
+            return (None,)
+        return cut(self._session, folders, self._copies.size, most, least)
 
     def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
         sources = Sources(target, self._own)
         criteria = _criteria(target)
+        folders = self._resolved(target)
+        if target.span is None and mail_places.together(target, _unit(target), len(folders)):
+            yield from self._wholes.find(target, _unit(target), folders, criteria, cursor)
+            return
         at = json.loads(cursor) if cursor else {}
-        for folder in self._resolved(target):
+        if "ends" in at:
+            raise void(self._system)
+        for folder in folders:
             if folder.name < at.get("folder", ""):
                 continue
             for within in ranges_of(target.span, folder.name):
                 opened = self._session.open(folder.name, afresh=True)
                 if within.epoch not in (None, opened.uidvalidity):
-                    raise _void(self._system)
+                    raise void(self._system)
                 resumed = (folder.name, opened.uidvalidity) == (at.get("folder"), at.get("epoch"))
                 first = max(int(at["next"]) if resumed else 1, within.low or 1)
                 for page in self._pages(opened, first, within, criteria, sources):
@@ -150,7 +177,7 @@ class ImapConnector:
             high = end if within.high is None else min(end, within.high)
             if low > high:
                 continue
-            self._same_epoch(opened)
+            stay(session, opened)
             with session.translated("searching"):
                 uids = session.wire.search(
                     b"UID %d:%d %s" % (low, high, criteria), extended=session.has("ESEARCH")
@@ -158,31 +185,34 @@ class ImapConnector:
             # Beyond the end, `lo:hi` names the last message too (RFC 3501 §9).
             uids = [uid for uid in uids if low <= uid <= high]
             scanned += min(_WINDOW, opened.exists - scanned)
-            for start in range(0, len(uids), self._page):
-                part = uids[start : start + self._page]
-                self._same_epoch(opened)
-                records = list(read_records(session, opened, part, sources))
-                place = {"folder": name, "epoch": opened.uidvalidity, "next": part[-1] + 1}
-                last = start + self._page >= len(uids)
+            parts = [uids[at : at + self._page] for at in range(0, len(uids), self._page)]
+            for n, records in enumerate(read_pages(session, opened, parts, sources), start=1):
+                place = {"folder": name, "epoch": opened.uidvalidity, "next": parts[n - 1][-1] + 1}
+                last = n == len(parts)
                 yield Page(records, json.dumps(place), scanned if last else 0)
                 scanned = 0 if last else scanned
 
-    def _same_epoch(self, before: Opened) -> None:
-        """Between two pages the caller may have used this session for another folder."""
-        now = self._session.open(before.folder.name)
-        if now.uidvalidity != before.uidvalidity:
-            raise _void(self._system)
-
     def recheck(self, target: Target, keys: Sequence[str]) -> Iterator[Record]:
+        return mail_places.recheck(
+            keys, lambda places: self._read_places(target, places), self._beside(target)
+        )
+
+    def _beside(self, target: Target) -> mail_places.Beside | None:
+        """For threads: what belongs to them that their keys do not name."""
+        if _unit(target) is not Unit.THREAD:
+            return None
+        return lambda keys: self._wholes.beside(target, self._resolved(target), keys)
+
+    def _read_places(self, target: Target, keys: Sequence[str]) -> Iterator[Record]:
         sources = Sources(target, self._own)
-        for name, group in _by_folder(parse_key(key) for key in keys).items():
+        for name, group in by_folder(map(parse_key, keys)).items():
             if self._session.folder(name) is None:
                 # The folder went, and its messages with it, or we may not see it any more: the
                 # engine reads this as absent and verification says which.
                 continue
             opened = self._session.open(name)
             if any(key.uidvalidity != opened.uidvalidity for key in group):
-                raise _void(self._system)
+                raise void(self._system)
             uids = {key.uid for key in group}
             if not sources.flags:
                 for record in self._found.confirmed(self._session, opened, uids, target):
@@ -195,18 +225,22 @@ class ImapConnector:
         target: Target,  # noqa: ARG002 -- a key says all
         refs: Sequence[Ref],
     ) -> Iterator[Content]:
-        session = self._session
         for ref in refs:
-            key = parse_key(ref.key)
-            opened = session.open(key.folder)
-            if opened.uidvalidity != key.uidvalidity:
-                raise _void(self._system)
-            with session.translated("reading a message"):
-                found = list(session.wire.fetch(b"%d" % key.uid, b"UID BODY.PEEK[]"))
-            for one in found:
-                if int(one[b"UID"]) == key.uid:
-                    name = f"{key.uidvalidity}-{key.uid}.eml"
-                    yield Content(ref.key, "message/rfc822", name, body_of(one))
+            keys = [parse_key(place) for place in mail_places.split(ref.key)]
+            bodies = [body for key in keys for body in self._bodies(key)]
+            if bodies:
+                yield mail_places.content(ref, f"{keys[0].uidvalidity}-{keys[0].uid}", bodies)
+
+    def _bodies(self, key: Key) -> list[bytes]:
+        session = self._session
+        if session.folder(key.folder) is None:
+            return []
+        opened = session.open(key.folder)
+        if opened.uidvalidity != key.uidvalidity:
+            raise void(self._system)
+        with session.translated("reading a message"):
+            found = list(session.wire.fetch(b"%d" % key.uid, b"UID BODY.PEEK[]"))
+        return [body_of(one) for one in found if int(one[b"UID"]) == key.uid]
 
     # --- acting -------------------------------------------------------------------------------
 
@@ -215,8 +249,8 @@ class ImapConnector:
             return
         refuse_unsafe(self._session)
         erasing = Erasing(self._session, Sources(target, self._own))
-        for name, group in _refs_by_folder(refs).items():
-            yield from erasing.folder(name, group)
+        places = mail_places.Places(folder_of, erasing.versions, erasing.erase)
+        yield from mail_places.erase(refs, places, self._beside(target))
 
     def mask(
         self,
@@ -239,63 +273,15 @@ class ImapConnector:
     ) -> Iterator[Proof]:
         if masked is not None:
             raise PermanentFailure("mail cannot be masked", place=self._system, code="unsupported")
-        trusted = control is None or self._is_there(control)
-        if not trusted:
+        if control is not None and not self._proving.can_read(control):
             yield from (Proof(ref.key, Level.UNKNOWN, "control read failed") for ref in refs)
             return
         covered = self._covered(target)
-        moved: list[Ref] = []
-        gone: list[Ref] = []
-        for name, group in _refs_by_folder(refs).items():
-            yield from self._look(name, group, gone, moved)
-        outside = covered | {ref.container for ref in gone}
-        yield from self._elsewhere(gone, outside)
-        yield from self._elsewhere(moved, ())
+        yield from mail_places.verify(refs, folder_of, lambda r: self._proving.of(r, covered))
 
-    def _is_there(self, control: Ref) -> bool:
-        key = parse_key(control.key)
-        if self._session.folder(key.folder) is None:
-            return False
-        opened = self._session.open(key.folder)
-        if opened.uidvalidity != key.uidvalidity:
-            return False
-        return any(True for _ in present(self._session, (key.uid,)))
 
-    def _look(
-        self, name: str, group: Sequence[Ref], gone: list[Ref], moved: list[Ref]
-    ) -> Iterator[Proof]:
-        """Proofs of what is still there or cannot be told; the rest goes into the lists."""
-        session = self._session
-        if session.folder(name) is None:
-            # Without the right to see it, a folder looks exactly like one that is gone.
-            yield from (Proof(r.key, Level.UNKNOWN, "folder not readable") for r in group)
-            return
-        opened = session.open(name)
-        still = dict(present(session, [parse_key(r.key).uid for r in group]))
-        for ref in group:
-            key = parse_key(ref.key)
-            if key.uidvalidity != opened.uidvalidity:
-                moved.append(ref)
-            elif key.uid in still:
-                marked = any(f.lower() == "\\deleted" for f in still[key.uid])
-                yield Proof(ref.key, Level.MARKED if marked else Level.PRESENT, "uid fetch")
-            else:
-                gone.append(ref)
-
-    def _elsewhere(self, refs: Sequence[Ref], but: Collection[str]) -> Iterator[Proof]:
-        """Proofs of messages that left their place: are there copies, other than in `but`?"""
-        if not refs:
-            return
-        folders = [f for f in self._session.folders(again=False) if f.selectable]
-        folders = [f for f in folders if f.name not in but]
-        found = self._copies.among(folders, {ref.trace for ref in refs if ref.trace})
-        for ref in refs:
-            if ref.trace in found:
-                yield Proof(ref.key, Level.PRESENT, "copy in another folder")
-            elif but or ref.trace:
-                yield Proof(ref.key, Level.GONE, _HOW if ref.trace else "uid fetch")
-            else:
-                yield Proof(ref.key, Level.UNKNOWN, "folder was replaced")
+def _unit(target: Target) -> Unit:
+    return cast(ImapLocation, target.settings).unit
 
 
 def _criteria(target: Target) -> bytes:
@@ -316,26 +302,3 @@ def _criteria(target: Target) -> bytes:
 
 _MONTH = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun",
           b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")  # fmt: skip
-
-
-def _by_folder(keys: Iterable[Key]) -> dict[str, list[Key]]:
-    out: dict[str, list[Key]] = {}
-    for key in keys:
-        out.setdefault(key.folder, []).append(key)
-    return out
-
-
-def _refs_by_folder(refs: Sequence[Ref]) -> dict[str, list[Ref]]:
-    out: dict[str, list[Ref]] = {}
-    for ref in refs:
-        out.setdefault(parse_key(ref.key).folder, []).append(ref)
-    return out
-
-
-def _void(system: str) -> PermanentFailure:
-    return PermanentFailure(
-        "a folder was replaced or rebuilt (its UIDVALIDITY changed): what was found is void",
-        hint="the next run finds its messages again",
-        place=system,
-        code="uidvalidity",
-    )

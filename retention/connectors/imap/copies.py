@@ -61,6 +61,11 @@ class Copies:
         status = self._status(folder)
         return status.messages if status else 0
 
+    def state(self, folder: MailFolder) -> tuple[int, int] | None:
+        """UIDVALIDITY and UIDNEXT of a folder now; None where we may not look into it."""
+        status = self._status(folder)
+        return (status.uidvalidity, status.uidnext) if status else None
+
     def _status(self, folder: MailFolder) -> Seen | None:
         """How large the folder is now; None where we may not look into it."""
         session = self._session
@@ -164,7 +169,7 @@ def windows(
         return
     bounds = [first]
     if opened.exists > messages:
-        numbers = b",".join(b"%d" % n for n in range(1, opened.exists + 1, messages))
+        numbers = b",".join(b"%d" % n for n in range(messages + 1, opened.exists + 1, messages))
         with session.translated("dividing a folder"):
             found = session.wire.fetch(numbers, b"UID", uid=False)
             bounds += sorted(uid for one in found if (uid := int(one[b"UID"])) > first)

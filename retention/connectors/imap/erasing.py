@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from retention.connectors.base import Outcome, Ref, Result
+from retention.connectors.imap import lifting
 from retention.connectors.imap.reading import (
+    by_folder,
+    flags_of,
     parse_key,
     precondition_items,
     present,
+    refs_by_folder,
     version_of,
 )
 from retention.connectors.imap.session import Opened, Session
+from retention.connectors.imap.settings import WithoutUidplus
 from retention.connectors.imap.wire import Items, uid_sets
+from retention.connectors.mail_places import Refused
 from retention.connectors.mail_sources import Sources
 from retention.errors import ConnectorError, PermanentFailure, TemporaryFailure
 
-_BATCH = 500
+_NEEDED = "te"
+"""RFC 4314: mark as deleted, expunge."""
 
 
 def refuse_unsafe(session: Session) -> None:
@@ -24,11 +31,14 @@ def refuse_unsafe(session: Session) -> None:
     if session.has("X-GM-EXT-1"):
         raise PermanentFailure(
             "this is Gmail: expunging removes a label there, the message stays in All Mail",
-            hint="deleting at Gmail is not supported yet; use `then: review`",
+            hint="say `profile: auto`, which deletes by way of the Trash",
             place=session.system,
             code="gmail",
         )
-    if not session.has("UIDPLUS"):
+    if (
+        not session.has("UIDPLUS")
+        and session.settings.without_uidplus is not WithoutUidplus.LIFT_MARKS
+    ):
         raise PermanentFailure(
             "the server cannot expunge single messages (no UIDPLUS)",
             hint="a plain EXPUNGE would hit what other people only marked; nothing was done",
@@ -44,18 +54,63 @@ class Erasing:
         self._session = session
         self._sources = sources
 
+    def erase(self, refs: Sequence[Ref]) -> Iterator[Outcome]:
+        """One outcome per ref, each of a single message."""
+        for name, group in refs_by_folder(refs).items():
+            yield from self.folder(name, group)
+
+    def versions(self, keys: Sequence[str]) -> dict[str, str | Refused]:
+        """Versions of single messages now, or what is in the way. Missing: gone."""
+        session = self._session
+        items = precondition_items(self._sources)
+        out: dict[str, str | Refused] = {}
+        for name, group in by_folder(map(parse_key, keys)).items():
+            opened = self._ready(name)
+            if isinstance(opened, Refused):
+                out |= {str(key): opened for key in group}
+                continue
+            # In a folder that was replaced nothing is what it was.
+            out |= {str(key): "" for key in group if key.uidvalidity != opened.uidvalidity}
+            same = {key.uid: str(key) for key in group if key.uidvalidity == opened.uidvalidity}
+            for numbers in uid_sets(same):
+                with session.translated("looking before deleting"):
+                    for one in session.wire.fetch(numbers, items):
+                        if b"INTERNALDATE" in one and (uid := int(one[b"UID"])) in same:
+                            out[same[uid]] = version_of(opened, one, self._sources)
+        return out
+
     def folder(self, name: str, refs: Sequence[Ref]) -> Iterator[Outcome]:
         """One outcome per ref, all of this folder."""
-        if self._session.folder(name) is None:
-            yield from (Outcome(r.key, Result.FAILED_PERMANENT, "folder_missing") for r in refs)
+        opened = self._ready(name)
+        if isinstance(opened, Refused):
+            # Noticed before a mark is set: the next client to expunge would carry it out.
+            yield from (Outcome(r.key, Result.FAILED_PERMANENT, opened.code) for r in refs)
             return
-        for start in range(0, len(refs), _BATCH):
+        yield from self._batch(opened, refs)
+
+    def _ready(self, name: str) -> Opened | Refused:
+        """The folder, open for erasing, or why nothing can be erased there."""
+        if self._session.folder(name) is None:
+            return Refused("folder_missing")
+        try:
             opened = self._session.open(name, write=True)
-            yield from self._batch(opened, refs[start : start + _BATCH])
+        except PermanentFailure as error:
+            if error.code != "read_only":
+                raise
+            return Refused(error.code)
+        lacking = self._lacking(opened)
+        return Refused(lacking) if lacking else opened
+
+    def _lacking(self, opened: Opened) -> str:
+        """Which right is missing, as the code of an outcome; "" where none is known to be."""
+        rights = self._session.rights(opened.folder)
+        if rights is not None and (lacking := "".join(r for r in _NEEDED if r not in rights)):
+            return f"lacks_right_{lacking}"
+        return "" if opened.marks else "cannot_mark"
 
     def _batch(self, opened: Opened, refs: Sequence[Ref]) -> Iterator[Outcome]:
         keyed = [(ref, parse_key(ref.key)) for ref in refs]
-        there = self._preconditions({key.uid for _, key in keyed})
+        there = self._preconditions(opened, {key.uid for _, key in keyed})
         act: dict[int, Ref] = {}
         for ref, key in keyed:
             if key.uidvalidity != opened.uidvalidity:
@@ -67,12 +122,12 @@ class Erasing:
             else:
                 act[key.uid] = ref
         if act:
-            marked = {u for u in act if b"\\DELETED" in map(bytes.upper, there[u][b"FLAGS"] or ())}
-            yield from self._remove(opened, act, marked)
+            yield from self._remove(opened, act, {uid: there[uid] for uid in act})
 
-    def _preconditions(self, uids: Iterable[int]) -> dict[int, Items]:
+    def _preconditions(self, opened: Opened, uids: Iterable[int]) -> dict[int, Items]:
         items = precondition_items(self._sources)
         items += b"" if b"FLAGS" in items else b" FLAGS"
+        items += b" MODSEQ" if self._conditional(opened) else b""
         out: dict[int, Items] = {}
         for numbers in uid_sets(uids):
             with self._session.translated("looking before deleting"):
@@ -81,37 +136,69 @@ class Erasing:
                         out[int(one[b"UID"])] = one
         return out
 
+    def _conditional(self, opened: Opened) -> bool:
+        """Whether the server shall leave alone what changes between our look and the mark."""
+        decides = self._sources.flags_decide
+        return decides and opened.modseqs and self._session.has("CONDSTORE")
+
     def _remove(
-        self, opened: Opened, act: dict[int, Ref], marked_before: set[int]
+        self, opened: Opened, act: dict[int, Ref], there: dict[int, Items]
     ) -> Iterator[Outcome]:
-        session = self._session
+        marked_before = {uid for uid, one in there.items() if _is_marked(flags_of(one))}
         refused: ConnectorError | None = None
+        changed: set[int] = set()
         try:
-            for numbers in uid_sets(act):
-                with session.translated("deleting"):
-                    session.wire.pair(
-                        b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % numbers,
-                        b"UID EXPUNGE %s" % numbers,
-                    )
+            if not self._session.has("UIDPLUS"):
+                lifting.expunge(self._session, opened, act)
+            elif all(b"MODSEQ" in one for one in there.values()):
+                changed = self._mark_unchanged(there)
+                self._expunge(set(act) - changed, mark=False)
+            else:
+                self._expunge(act, mark=True)
         except TemporaryFailure:
             raise
         except ConnectorError as error:
             refused = error
         # Looked at, not counted: EXPUNGE lines turn into VANISHED after ENABLE QRESYNC.
-        left = dict(present(session, act))
+        left = dict(present(self._session, act))
+        self._unmark(set(left) - marked_before - changed, left)
         failed = Result.FAILED_TEMPORARY, "still_there"
-        if left:
-            self._unmark(set(left) - marked_before, left)
-            rights = session.rights(opened.folder)
-            if refused is not None or (rights is not None and "e" not in rights):
-                # Dovecot says OK to an EXPUNGE that the right is lacking for, and does nothing.
-                failed = Result.FAILED_PERMANENT, refused.code if refused else "denied"
+        if refused is not None:
+            temporary = refused.code == lifting.OTHERS_MARK
+            failed = (
+                Result.FAILED_TEMPORARY if temporary else Result.FAILED_PERMANENT,
+                refused.code,
+            )
         for uid, ref in act.items():
-            yield Outcome(ref.key, *(failed if uid in left else (Result.DISPOSED, "")))
+            if uid not in left:
+                yield Outcome(ref.key, Result.DISPOSED)
+            elif uid in changed:
+                yield Outcome(ref.key, Result.CHANGED)
+            else:
+                yield Outcome(ref.key, *failed)
+
+    def _mark_unchanged(self, there: dict[int, Items]) -> set[int]:
+        """Mark what is as we saw it just now; the UIDs of what is not (CONDSTORE)."""
+        seen = max(int(one[b"MODSEQ"][0]) for one in there.values())
+        changed: set[int] = set()
+        for numbers in uid_sets(there):
+            with self._session.translated("marking"):
+                changed |= self._session.wire.store_unchanged(numbers, seen)
+        return changed & set(there)
+
+    def _expunge(self, go: Iterable[int], *, mark: bool) -> None:
+        sets = list(uid_sets(go, self._session.longest))
+        marks = [b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % numbers for numbers in sets]
+        expunges = [b"UID EXPUNGE " + numbers for numbers in sets]
+        with self._session.translated("deleting"):
+            self._session.wire.row(*(marks if mark else ()), *expunges)
 
     def _unmark(self, uids: set[int], left: dict[int, tuple[str, ...]]) -> None:
         """Our marks must not stay: the next client to expunge would carry out what failed here."""
-        ours = {u for u in uids if any(f.lower() == "\\deleted" for f in left[u])}
-        for numbers in uid_sets(ours):
+        for numbers in uid_sets({uid for uid in uids if _is_marked(left[uid])}):
             with self._session.translated("taking marks back"):
                 self._session.wire.run(b"UID STORE %s -FLAGS.SILENT (\\Deleted)" % numbers)
+
+
+def _is_marked(flags: Iterable[str]) -> bool:
+    return any(flag.lower() == "\\deleted" for flag in flags)

@@ -59,7 +59,7 @@ def _refused(code: str, doing: str) -> ConnectorError:
     if code in _DENIED:
         return CredentialsRefused(
             f"the server refuses a right that is needed, {doing}",
-            hint="grant reading, marking and expunging (l, r, s, w, t, e)",
+            hint="grant reading, marking and expunging (l, r, t, e)",
         )
     if code in _MISSING:
         return PermanentFailure(f"a folder is gone or was renamed, {doing}", code="folder_missing")

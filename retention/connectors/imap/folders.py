@@ -36,4 +36,5 @@ def folder_of(
         told & _SPECIAL,
         not told & _UNSELECTABLE,
         next((p for p in others if name.startswith(p)), ""),
+        level or "/",
     )

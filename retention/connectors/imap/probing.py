@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from ipaddress import ip_address
 
 from retention.connectors.base import Probe, Target
 from retention.connectors.imap.session import Session
-from retention.connectors.imap.settings import Tls
+from retention.connectors.imap.settings import Tls, WithoutUidplus
 from retention.connectors.mail_folders import MailFolder
 from retention.errors import ConnectorError, TemporaryFailure
 
-_NEEDED = "rswte"
-"""RFC 4314: read, keep seen state, write flags, mark deleted, expunge."""
+_NEEDED = "rte"
+"""RFC 4314: read, mark as deleted, expunge."""
 _EXCESS = "xkai"
-_GMAIL_LIMITS = frozenset({1000, 2000, 5000, 10000})
+_LONG = {
+    "r": "read (r)",
+    "t": "mark as deleted (t)",
+    "e": "expunge (e)",
+    "x": "delete folders (x)",
+    "k": "make folders (k)",
+    "a": "change rights (a)",
+    "i": "put messages in (i)",
+}
 
 Resolve = Callable[[Target], tuple[MailFolder, ...]]
 
@@ -30,43 +37,35 @@ def probe(session: Session, targets: Sequence[Target], resolve: Resolve) -> Iter
         return
     yield Probe("credentials", ok=True, detail=f"logged in; {len(folders)} folders are visible")
     yield _protection(session)
-    uidplus = session.has("UIDPLUS")
-    yield Probe(
-        "uidplus",
-        uidplus,
-        "single messages can be expunged" if uidplus else "no UIDPLUS: deleting is refused",
-        "" if uidplus else "ask the provider; a plain EXPUNGE would hit other people's marks",
-    )
-    if session.has("X-GM-EXT-1"):
-        yield Probe(
-            "gmail",
-            ok=False,
-            detail="this is Gmail: expunging removes a label, so deleting is refused",
-            hint="deleting at Gmail is not supported yet",
-        )
+    yield _uidplus(session)
     for target in targets:
         yield from _target(session, target, resolve)
+
+
+def _uidplus(session: Session) -> Probe:
+    if session.has("UIDPLUS"):
+        return Probe("uidplus", ok=True, detail="single messages can be expunged")
+    if session.settings.without_uidplus is WithoutUidplus.LIFT_MARKS:
+        return Probe(
+            "uidplus",
+            ok=True,
+            detail="no UIDPLUS: other people's \\Deleted marks are lifted while we expunge",
+            hint="a message that another client marks in that very moment goes with ours",
+        )
+    return Probe(
+        "uidplus",
+        ok=False,
+        detail="no UIDPLUS: deleting is refused",
+        hint="ask the provider; or read what `without_uidplus: lift_marks` risks",
+    )
 
 
 def _protection(session: Session) -> Probe:
     settings = session.settings
     if settings.tls is not Tls.NONE:
         return Probe("tls", ok=True, detail=f"protected ({settings.tls}), certificate checked")
-    if _loopback(settings.host):
-        return Probe("tls", ok=True, detail="unprotected, but on this machine only")
-    return Probe(
-        "tls",
-        ok=False,
-        detail="password and mail travel in the clear",
-        hint="say `tls: implicit` or `starttls`",
-    )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    # Anything else without TLS is refused before a password is sent.
+    return Probe("tls", ok=True, detail="unprotected, but on this machine only")
 
 
 def _target(session: Session, target: Target, resolve: Resolve) -> Iterator[Probe]:
@@ -81,7 +80,8 @@ def _target(session: Session, target: Target, resolve: Resolve) -> Iterator[Prob
     counts = []
     for folder in covered:
         try:
-            counts.append(session.open(folder.name, afresh=True).exists)
+            opened = session.open(folder.name, afresh=True)
+            counts.append(opened.exists)
         except TemporaryFailure:
             raise
         except ConnectorError as error:
@@ -90,13 +90,6 @@ def _target(session: Session, target: Target, resolve: Resolve) -> Iterator[Prob
     yield Probe(check, bool(covered), f"{len(counts)} folders with {sum(counts)} messages")
     if session.has("ACL"):
         yield from _rights(session, check, covered)
-    if session.has("X-GM-EXT-1") and _GMAIL_LIMITS.intersection(counts):
-        yield Probe(
-            check,
-            ok=False,
-            detail="a folder shows exactly as many messages as Gmail's folder size limit allows",
-            hint="set “Folder size limits” in Gmail's IMAP settings to none: older mail is hidden",
-        )
 
 
 def _rights(session: Session, check: str, folders: Sequence[MailFolder]) -> Iterator[Probe]:
@@ -107,14 +100,15 @@ def _rights(session: Session, check: str, folders: Sequence[MailFolder]) -> Iter
         if rights is not None:
             lacking |= set(_NEEDED) - rights
             excess |= set(_EXCESS) & rights
+    told = ", ".join(_LONG[r] for r in _NEEDED if r in lacking)
     yield Probe(
         f"{check}: rights",
         not lacking,
-        f"lacks {', '.join(sorted(lacking))}" if lacking else "may read, mark and expunge",
-        "grant r, s, w, t and e on these folders" if lacking else "",
+        f"lacks: {told}" if lacking else "may read, mark and expunge",
+        f"grant {', '.join(r for r in _NEEDED if r in lacking)} on these folders (RFC 4314)"
+        if lacking
+        else "",
     )
     if excess:
-        told = ", ".join(sorted(excess))
-        yield Probe(
-            f"{check}: excess rights", ok=True, detail=f"could also {told} (RFC 4314), not needed"
-        )
+        told = ", ".join(_LONG[r] for r in _EXCESS if r in excess)
+        yield Probe(f"{check}: excess rights", ok=True, detail=f"could also {told}: not needed")

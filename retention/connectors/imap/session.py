@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +15,10 @@ from imapclient import IMAPClient, SocketTimeout
 
 from retention.connectors.imap.failures import Stage, failure_of
 from retention.connectors.imap.folders import folder_of, name_of
+from retention.connectors.imap.oauth import Tokens
+from retention.connectors.imap.presenting import log_in
 from retention.connectors.imap.settings import ImapSystem, Tls
-from retention.connectors.imap.wire import RefusedError, Wire, quoted
+from retention.connectors.imap.wire import LINE, RefusedError, Wire, quoted
 from retention.connectors.mail_folders import MailFolder
 from retention.connectors.secrets import reveal
 from retention.errors import (
@@ -24,6 +27,8 @@ from retention.errors import (
     PermanentFailure,
 )
 
+_DOVECOT_LINE = 30_000
+"""Dovecot takes lines of 64 KiB unless told otherwise (imap_max_line_length)."""
 _TIMEOUT = SocketTimeout(connect=10, read=25)
 # IMAPClient logs the names of folders and the text of answers at DEBUG: personal data.
 logging.getLogger("imapclient").setLevel(logging.WARNING)
@@ -37,6 +42,10 @@ class Opened(NamedTuple):
     uidvalidity: int
     exists: int
     uidnext: int
+    marks: bool = True
+    """Whether \\Deleted can be set for good (PERMANENTFLAGS)."""
+    modseqs: bool = True
+    """Whether changes are numbered here (CONDSTORE; not every folder of such a server)."""
 
 
 class Translated:
@@ -63,6 +72,13 @@ class Translated:
             raise
 
 
+def _on_this_machine(connected: socket.socket) -> bool:
+    try:
+        return ip_address(connected.getpeername()[0].partition("%")[0]).is_loopback
+    except (OSError, ValueError):
+        return False
+
+
 class Session:
     """Connects when first asked; after a lost connection, the next call connects again."""
 
@@ -70,11 +86,16 @@ class Session:
         self.system = system
         self.settings = settings
         self._base = base
+        self.tokens = Tokens(
+            system, base=base, oauth=settings.oauth, access_token=settings.access_token
+        )
         self._client: Any = None
         self._wire: Wire | None = None
         self._capabilities: frozenset[str] = frozenset()
         self._folders: tuple[MailFolder, ...] | None = None
         self._opened: Opened | None = None
+        self._long_lines = False
+        self._broke_on_long_lines = False
 
     def __repr__(self) -> str:
         return f"Session({self.system})"
@@ -85,6 +106,13 @@ class Session:
     def wire(self) -> Wire:
         """The live connection's bulk commands."""
         return self._wire or self._connect()
+
+    @property
+    def greeting(self) -> bytes:
+        """The server's first line: it may name the program."""
+        if self._wire is None:
+            self._connect()
+        return bytes(self._client.welcome or b"")
 
     def has(self, capability: str) -> bool:
         """Does the server, now that we are logged in, say it can do this?"""
@@ -112,6 +140,8 @@ class Session:
                 client.shutdown()
 
     def _forget(self) -> None:
+        if self._wire is not None:
+            self._wire.abandon()
         self._client = self._wire = self._opened = self._folders = None
         self._capabilities = frozenset()
 
@@ -130,6 +160,14 @@ class Session:
             self._client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if settings.tls is Tls.STARTTLS:
                 self._client.starttls(context)
+        if settings.tls is Tls.NONE and not _on_this_machine(self._client.socket()):
+            self._drop()
+            raise PermanentFailure(
+                "a password would travel in the clear to another machine: refused",
+                hint="say `tls: implicit` or `tls: starttls`",
+                place=self.system,
+                code="tls",
+            )
         with self.translated("logging in"):
             self._log_in()
             # `_imap` is IMAPClient's imaplib object; the pin `imapclient<5` and a test guard it.
@@ -141,8 +179,23 @@ class Session:
                 if words[1].upper() == b"CAPABILITY"
                 for word in words[2:]
             )
+            self._long_lines = not self._broke_on_long_lines and self._is_dovecot(wire)
             self._wire = wire
             return wire
+
+    def _is_dovecot(self, wire: Wire) -> bool:
+        if "ID" not in self._capabilities:
+            return False
+        try:
+            told = wire.run(b"ID NIL")
+        except RefusedError:
+            return False
+        return any(b'"dovecot' in b"".join(r.pieces).lower() for r in told)
+
+    @property
+    def longest(self) -> int:
+        """Longest list of UIDs in one command, octets; few large expunges are the quickest."""
+        return _DOVECOT_LINE if self._wire is not None and self._long_lines else LINE
 
     def _context(self) -> ssl.SSLContext:
         if self.settings.ca_file is None:
@@ -157,25 +210,18 @@ class Session:
     def _log_in(self) -> None:
         settings, client = self.settings, self._client
         before = {bytes(c).upper() for c in client.capabilities()}
-        secret = reveal(settings.password or settings.oauth) or ""
+        if settings.password is None:
+            mechanism = settings.oauth.mechanism if settings.oauth else None
+            log_in(client, before, settings.username, self.tokens, mechanism, self.system)
+            return
+        secret = reveal(settings.password) or ""
         if any(ord(c) < 32 for c in settings.username + secret):
             raise CredentialsRefused(
                 "the username or the secret holds a control character",
                 hint="a line break at the end of the secret?",
                 place=self.system,
             )
-        if settings.oauth is not None:
-            if b"AUTH=OAUTHBEARER" in before:
-                client.oauthbearer_login(settings.username, secret)
-            elif b"AUTH=XOAUTH2" in before:
-                client.oauth2_login(settings.username, secret)
-            else:
-                raise PermanentFailure(
-                    "the server accepts no access tokens (neither OAUTHBEARER nor XOAUTH2)",
-                    hint="use `password`",
-                    place=self.system,
-                )
-        elif b"AUTH=PLAIN" in before:
+        if b"AUTH=PLAIN" in before:
             client.plain_login(settings.username, secret)
         elif b"LOGINDISABLED" in before or not (settings.username + secret).isascii():
             raise PermanentFailure(
@@ -196,6 +242,8 @@ class Session:
         """Our error for what a library raised; None for what is ours already, or a bug."""
         stage = Stage.CONNECTING if self._client is None else Stage.LOGGING_IN
         failure = failure_of(error, doing, stage if self._wire is None else Stage.WORKING)
+        # Whatever it was: the next try does without what not every server takes.
+        self._broke_on_long_lines |= self._long_lines and failure is not None
         if self._wire is None or not isinstance(failure, PermanentFailure):
             # Half an answer may be under way: this connection is of no more use.
             self._drop()
@@ -205,12 +253,18 @@ class Session:
 
     # --- folders ------------------------------------------------------------------------------
 
+    @property
+    def opened(self) -> Opened | None:
+        """The folder that is open now."""
+        return self._opened
+
     def folders(self, *, again: bool = True) -> tuple[MailFolder, ...]:
         """Every folder that the server lists, subscribed or not."""
         if self._folders is None or again:
             if self._wire is None:
                 self._connect()
             with self.translated("listing folders"):
+                self.wire.settle()
                 self._client.folder_encode = False
                 listed = self._client.list_folders()
                 prefixes = self._namespaces()
@@ -275,16 +329,37 @@ class Session:
                 "a folder is gone or was renamed", place=self.system, code="folder_missing"
             )
         self._opened = None
-        with self.translated("opening a folder"):
-            try:
-                told = self._client.select_folder(folder.raw, readonly=not write)
-            except imaplib.IMAP4.readonly:
-                raise RefusedError("NO", "NOPERM") from None
-            self._opened = Opened(
-                folder,
-                write,
-                int(told.get(b"UIDVALIDITY", 0)),
-                int(told.get(b"EXISTS", 0)),
-                int(told.get(b"UIDNEXT", 0)) or 4_294_967_295,
-            )
+        told = self._select(folder, write)
+        lasting = {bytes(f).upper() for f in told.get(b"PERMANENTFLAGS", (b"\\DELETED",))}
+        self._opened = Opened(
+            folder,
+            write,
+            int(told.get(b"UIDVALIDITY", 0)),
+            int(told.get(b"EXISTS", 0)),
+            int(told.get(b"UIDNEXT", 0)) or 4_294_967_295,
+            b"\\DELETED" in lasting,
+            b"NOMODSEQ" not in told,
+        )
         return self._opened
+
+    def _select(self, folder: MailFolder, write: bool) -> Any:
+        wire = self.wire
+        with self.translated("opening a folder"):
+            wire.settle()
+            # Bytes that no server should send, but some do, go back as they came.
+            self._client._imap._encoding = "latin-1"  # noqa: SLF001 -- as in `_connect`
+            name = folder.raw.decode("latin-1")
+            try:
+                told = self._client.select_folder(name, readonly=not write)
+            except imaplib.IMAP4.readonly:
+                # imaplib refuses every further command until a folder was opened to read.
+                self._client.select_folder(name, readonly=True)
+                told = {b"READ-ONLY": True}
+        if write and b"READ-ONLY" in told:
+            raise PermanentFailure(
+                "a folder is read-only for this login",
+                hint="grant marking and expunging (t, e) on it",
+                place=self.system,
+                code="read_only",
+            )
+        return told

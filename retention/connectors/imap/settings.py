@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
+from retention.connectors.imap.oauth_settings import OAuth, as_access_token
+from retention.connectors.mail_places import Unit
+from retention.connectors.outgoing import checked_url
 from retention.connectors.secrets import SecretField
+from retention.policy.periods import Period
 
 _PORTS = {"implicit": 993, "starttls": 143, "none": 143}
 
@@ -18,6 +29,41 @@ class Tls(StrEnum):
     IMPLICIT = "implicit"
     STARTTLS = "starttls"
     NONE = "none"
+
+
+class WithoutUidplus(StrEnum):
+    """What to do where a server cannot expunge single messages."""
+
+    REFUSE = "refuse"
+    LIFT_MARKS = "lift_marks"
+
+
+class Profile(StrEnum):
+    """Whose rules a server keeps where they differ from the standard's."""
+
+    AUTO = "auto"
+    GMAIL = "gmail"
+    EXCHANGE = "exchange"
+    NONE = "none"
+
+
+class GmailSettings(BaseModel):
+    """What is particular to Gmail."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder_limit: Literal["ask", "none"] = Field(
+        default="ask",
+        description="none: the account is known to show whole folders over IMAP, whatever the "
+        "number of messages in them looks like.",
+    )
+    api: Annotated[str, AfterValidator(checked_url)] = Field(
+        default="https://gmail.googleapis.com",
+        description="Where the account's IMAP settings are read, if the access token allows it.",
+    )
+    private: bool = Field(
+        default=False, description="Whether that name may lead into a private network."
+    )
 
 
 def _as_tuple(value: Any) -> Any:
@@ -37,18 +83,37 @@ class ImapSystem(BaseModel):
     )
     username: str = Field(min_length=1)
     password: SecretField | None = None
-    oauth: SecretField | None = Field(
-        default=None, description="An access token (XOAUTH2, OAUTHBEARER)."
+    access_token: SecretField | None = Field(
+        default=None, description="A token that another program keeps fresh; read at each login."
     )
+    oauth: OAuth | None = Field(default=None, description="Where access tokens are fetched.")
     own: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
         default=(),
         description="Addresses that are us and never a correspondent; the username counts too.",
     )
+    without_uidplus: WithoutUidplus = Field(
+        default=WithoutUidplus.REFUSE,
+        description="Servers that cannot expunge single messages: refuse, or lift_marks.",
+    )
+
+    profile: Profile = Field(
+        default=Profile.AUTO, description="Whose rules the server keeps; auto: by what it says."
+    )
+    gmail: GmailSettings = GmailSettings()
+    recoverable: Period | Literal["none"] | None = Field(
+        default=None,
+        description="How long the provider's administrators can bring back what was deleted.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _oauth_as_it_was(cls, values: Any) -> Any:
+        return as_access_token(values)
 
     @model_validator(mode="after")
     def _one_credential(self) -> Self:
-        if (self.password is None) == (self.oauth is None):
-            raise ValueError("say either `password` or `oauth`")
+        if sum(c is not None for c in (self.password, self.access_token, self.oauth)) != 1:
+            raise ValueError("say one of `password`, `access_token` and `oauth`")
         return self
 
     @property
@@ -65,6 +130,10 @@ class ImapLocation(BaseModel):
     folders: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
         min_length=1,
         description="Names, patterns with * and ?, or special uses such as \\Sent and \\Trash.",
+    )
+    unit: Unit = Field(
+        default=Unit.MESSAGE,
+        description="What a record is: a message with its copies, or a whole thread.",
     )
 
     @model_validator(mode="after")

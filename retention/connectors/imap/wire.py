@@ -30,6 +30,7 @@ _USUAL = re.compile(
 )
 _STATUS = frozenset({b"OK ", b"NO ", b"BAD", b"BYE"})
 _CODE = re.compile(rb"\[([A-Z-]+)")
+_MODIFIED = re.compile(rb"\[MODIFIED ([0-9:,]+)\]", re.IGNORECASE)
 _MONTHS = {
     name: number
     for number, name in enumerate(
@@ -37,8 +38,10 @@ _MONTHS = {
          b"JUL", b"AUG", b"SEP", b"OCT", b"NOV", b"DEC"), 1
     )
 }  # fmt: skip
-_LINE = 7_500
+LINE = 7_500
 """Longest list of UIDs in a command: servers may refuse lines over 8,192 octets (RFC 7162 §4)."""
+_AT_ONCE = 64_000
+"""Octets of commands sent before their answers are read."""
 _MANY = 1_000_000
 """More numbers in one range than any of our windows can hold."""
 _LARGEST = 512 * 1024 * 1024
@@ -65,12 +68,47 @@ class Response(NamedTuple):
     literals: Sequence[bytes]
 
 
+class Ahead:
+    """A FETCH (UID INTERNALDATE … BODY[…]) that was sent before its answer was wanted.
+
+    The server works on it meanwhile.
+    """
+
+    def __init__(self, wire: Wire, uids: Iterable[int]) -> None:
+        self._wire = wire
+        self.missing = set(uids)
+        """UIDs of which not all was told yet."""
+        self.found: list[Items] = []
+        self.ended = False
+        self.refused: RefusedError | None = None
+
+    def read(self) -> list[Items]:
+        """What the server told of these messages. Raises RefusedError, LostError."""
+        self._wire.settle(self)
+        if self.refused is not None:
+            raise self.refused
+        return self.found
+
+    def take(self, uid: int, items: Items) -> None:
+        """One response of which this FETCH may be the reason."""
+        self.found.append(items)
+        if b"INTERNALDATE" in items and has_body(items):
+            self.missing.discard(uid)
+
+
 class Wire:
-    """Sends one command at a time over the connection of an imaplib.IMAP4 object."""
+    """Sends commands over the connection of an imaplib.IMAP4 object.
+
+    Where several are under way, a server may finish them in any order and mix their answers
+    (Dovecot does): FETCH responses are told apart by their UIDs, never by their place.
+    """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._tags = count(1)
+        self._owed: dict[bytes, Ahead] = {}
+        self._lost = False
+        self._ended = b""
 
     def run(self, command: bytes) -> list[Response]:
         """The untagged responses of a short command. Raises RefusedError, LostError."""
@@ -81,47 +119,125 @@ class Wire:
 
         Raises RefusedError, LostError.
         """
-        tag = b"R%d " % next(self._tags)
-        self._connection.send(tag + command + b"\r\n")
-        yield from self._answers(tag)
+        self.settle()
+        (tag,) = self._send(command)
+        yield from self._answers({tag})
 
-    def pair(self, first: bytes, second: bytes) -> None:
-        """Two commands in one go, carried out in this order (RFC 3501 §5.5); no answers wanted.
+    def row(self, *commands: bytes) -> None:
+        """Several commands in one go, carried out in this order (RFC 3501 §5.5); no answers wanted.
 
-        The server brings its files up to date once instead of twice. Both are answered before
-        this returns or raises. Raises RefusedError (of the first that was), LostError.
+        The server brings its files up to date once instead of once each. All are answered before
+        this returns, or raises RefusedError (of the first that was), LostError.
         """
-        tags = [b"R%d " % next(self._tags) for _ in range(2)]
-        self._connection.send(b"%s%s\r\n%s%s\r\n" % (tags[0], first, tags[1], second))
+        self.settle()
         refused: RefusedError | None = None
-        for tag in tags:
+        for group in _groups(commands):
             try:
-                for _ in self._answers(tag):
+                for _ in self._answers(set(self._send(*group))):
                     pass
             except RefusedError as error:
                 refused = refused or error
         if refused is not None:
             raise refused
 
-    def _answers(self, tag: bytes) -> Iterator[Response]:
+    def ahead(self, numbers: bytes, uids: Iterable[int], items: bytes) -> Ahead:
+        """Send a FETCH with a BODY and leave its answer for later. Raises LostError."""
+        if self._lost:
+            raise LostError
+        one = Ahead(self, uids)
+        (tag,) = self._send(b"UID FETCH %s (%s)" % (numbers, items))
+        self._owed[tag] = one
+        return one
+
+    def settle(self, wanted: Ahead | None = None) -> None:
+        """Read what is owed, until this one has all it asked for, or to the end.
+
+        Raises LostError.
+        """
+        if self._lost:
+            # Somebody else met the end of this connection: what was asked has no answer.
+            raise LostError
+        try:
+            while self._owed if wanted is None else wanted.missing and not wanted.ended:
+                line = self._connection.readline()
+                if line.startswith(b"* "):
+                    if response := self._untagged(line):
+                        self._hand_out(response)
+                else:
+                    self._tagged(line)
+        except BaseException:
+            # Half an answer was read: what follows it would be misunderstood.
+            self._lost = True
+            raise
+
+    def _hand_out(self, response: Response) -> None:
+        items = parse_fetch(response)
+        if items is None or b"UID" not in items:
+            return
+        uid = int(items[b"UID"])
+        for one in self._owed.values():
+            if uid in one.missing:
+                one.take(uid, items)
+                return
+
+    def abandon(self) -> None:
+        """This connection is of no more use: nobody shall wait for what it still owes."""
+        self._lost = True
+
+    def _send(self, *commands: bytes) -> list[bytes]:
+        tags = [b"R%d" % next(self._tags) for _ in commands]
+        lines = (b"%s %s\r\n" % pair for pair in zip(tags, commands, strict=True))
+        self._connection.send(b"".join(lines))
+        return tags
+
+    def _answers(self, tags: set[bytes]) -> Iterator[Response]:
+        """Untagged responses until all of these commands are answered.
+
+        Raises RefusedError, of the first that was, after the last answer.
+        """
         readline = self._connection.readline
-        while True:
+        refused: RefusedError | None = None
+        while tags:
             line = readline()
             if line.startswith(b"* "):
-                if line[2:5].upper() in _STATUS:
-                    # Free text: what looks like a literal in it is none.
-                    if line[2:5].upper() == b"BYE":
-                        raise LostError
-                elif line[-3:-2] == b"}" or line[-2:-1] == b"}":
-                    yield self._with_literals(line)
-                else:
-                    yield Response((line,), ())
-            elif line.startswith(tag):
-                _check(line[len(tag) :])
-                return
-            elif not line.endswith(b"\n"):
+                if response := self._untagged(line):
+                    yield response
+            elif line.partition(b" ")[0] in tags:
+                tag, _, self._ended = line.partition(b" ")
+                tags.discard(tag)
+                try:
+                    _check(self._ended)
+                except RefusedError as error:
+                    refused = refused or error
+            else:
+                self._tagged(line)
+        if refused is not None:
+            raise refused
+
+    def _untagged(self, line: bytes) -> Response | None:
+        if line[2:5].upper() in _STATUS:
+            # Free text: what looks like a literal in it is none.
+            if line[2:5].upper() == b"BYE":
                 raise LostError
-            # Anything else is a continuation request or noise that nobody asked for.
+            return None
+        if line[-3:-2] == b"}" or line[-2:-1] == b"}":
+            return self._with_literals(line)
+        return Response((line,), ())
+
+    def _tagged(self, line: bytes) -> None:
+        """The end of a command of which the answer was left for later, or noise."""
+        tag, _, said = line.partition(b" ")
+        one = self._owed.pop(tag, None)
+        if one is None:
+            # A continuation request or something that nobody asked for.
+            if not line.endswith(b"\n"):
+                raise LostError
+            return
+        one.ended = True
+        try:
+            _check(said)
+        except RefusedError as error:
+            one.refused = error
 
     def _with_literals(self, line: bytes) -> Response:
         pieces, literals = [], []
@@ -143,10 +259,22 @@ class Wire:
     def fetch(self, numbers: bytes, items: bytes, *, uid: bool = True) -> Iterator[Items]:
         """FETCH responses that carry a UID; others (flag news of other messages) are left out."""
         command = b"FETCH %s (%s)" % (numbers, items)
-        for response in self.stream(b"UID " + command if uid else command):
-            parsed = parse_fetch(response)
-            if parsed is not None and b"UID" in parsed:
-                yield parsed
+        return fetched(self.stream(b"UID " + command if uid else command))
+
+    def store_unchanged(self, numbers: bytes, modseq: int) -> set[int]:
+        """Mark these \\Deleted, but none that changed after `modseq` (RFC 7162 §3.1.3).
+
+        Returns the UIDs that changed. Raises RefusedError, LostError.
+        """
+        try:
+            self.run(
+                b"UID STORE %s (UNCHANGEDSINCE %d) +FLAGS.SILENT (\\Deleted)" % (numbers, modseq)
+            )
+        except RefusedError as error:
+            if error.code != "MODIFIED":
+                raise
+        found = _MODIFIED.search(self._ended)
+        return set(expand(found[1])) if found else set()
 
     def search(self, criteria: bytes, *, extended: bool) -> list[int]:
         """UIDs that fulfil the criteria, ascending. `extended`: the server has ESEARCH."""
@@ -162,6 +290,31 @@ class Wire:
                 # CONDSTORE adds "(MODSEQ n)" at the end.
                 found += [int(w) for w in words[2:] if w.isdigit()]
         return sorted(found)
+
+
+def _groups(commands: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Commands that together surely fit into the buffers on the way.
+
+    Else we would wait for the server to read on, and it for us to read its answers.
+    """
+    group: list[bytes] = []
+    length = 0
+    for command in commands:
+        if group and length + len(command) > _AT_ONCE:
+            yield group
+            group, length = [], 0
+        group.append(command)
+        length += len(command)
+    if group:
+        yield group
+
+
+def fetched(responses: Iterable[Response]) -> Iterator[Items]:
+    """Those responses that are FETCH responses with a UID."""
+    for response in responses:
+        parsed = parse_fetch(response)
+        if parsed is not None and b"UID" in parsed:
+            yield parsed
 
 
 def _check(answer: bytes) -> None:
@@ -249,7 +402,10 @@ def body_of(items: Items) -> bytes:
 
 def has_body(items: Items) -> bool:
     """Does this response carry a BODY[…] item?"""
-    return any(name.startswith(b"BODY[") for name in items)
+    for name in items:  # noqa: SIM110 -- a generator costs more than the test, twenty thousand times
+        if name.startswith(b"BODY["):
+            return True
+    return False
 
 
 @lru_cache(maxsize=4096)
@@ -289,13 +445,13 @@ def expand(numbers: bytes) -> list[int]:
     return out
 
 
-def uid_sets(uids: Iterable[int]) -> Iterator[bytes]:
+def uid_sets(uids: Iterable[int], longest: int = LINE) -> Iterator[bytes]:
     """Sets that name exactly these UIDs, each short enough for one command."""
     parts: list[bytes] = []
     length = 0
     for first, last in _ranges(sorted(set(uids))):
         part = b"%d" % first if first == last else b"%d:%d" % (first, last)
-        if length + len(part) > _LINE:
+        if length + len(part) > longest:
             yield b",".join(parts)
             parts, length = [], 0
         parts.append(part)

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
+from retention.connectors import mail_places
 from retention.connectors.base import (
     Cap,
     Connector,
@@ -27,19 +28,25 @@ from retention.connectors.base import (
     Proof,
     Record,
     Ref,
-    Result,
     Scalar,
     Target,
 )
 from retention.connectors.mail_folders import MailFolder, patterned, resolve
+from retention.connectors.mail_places import Unit
 from retention.connectors.mail_sources import (
     Sources,
     own_addresses,
 )
 from retention.connectors.maildir.copies import Copies
-from retention.connectors.maildir.erasing import settle, unlink
+from retention.connectors.maildir.erasing import Erasing
 from retention.connectors.maildir.listing import Listing
-from retention.connectors.maildir.reading import record_of, split_key
+from retention.connectors.maildir.reading import (
+    by_folder,
+    folder_of,
+    record_of,
+    refs_by_folder,
+    split_key,
+)
 from retention.connectors.maildir.settings import MaildirLocation, MaildirSystem
 from retention.connectors.maildir.store import (
     Entry,
@@ -48,6 +55,7 @@ from retention.connectors.maildir.store import (
     received_of,
     status_of,
 )
+from retention.connectors.maildir.wholes import Wholes
 from retention.errors import ConnectorError, PermanentFailure
 
 _PAGE = 500
@@ -60,10 +68,11 @@ manifest = Manifest(
     system_settings=MaildirSystem,
     location_settings=MaildirLocation,
     max_batch=500,
+    places=mail_places.split,
     patterned=patterned,
     notes=(
         "Backups, snapshots and hard links outside this Maildir are out of sight.",
-        "A copy in another folder of the same location is a record of its own.",
+        "A message or thread in several folders of a location is one record with several places.",
         "A message without Message-ID is traced by its size and date.",
         "Index files of the mail server are left alone: it notices by itself.",
     ),
@@ -86,6 +95,7 @@ class MaildirConnector:
         self._copies = Copies(self._store)
         self._page = int(opened.extras.get("page", _PAGE))
         self._listing = Listing(self._store)
+        self._wholes = Wholes(self._store, self._own, self._page, self._records)
 
     def __repr__(self) -> str:
         return f"MaildirConnector({self._system})"
@@ -95,6 +105,7 @@ class MaildirConnector:
 
     def close(self) -> None:
         self._listing.forget()
+        self._wholes.close()
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -133,7 +144,8 @@ class MaildirConnector:
 
     def _resolved(self, target: Target) -> tuple[MailFolder, ...]:
         settings = cast(MaildirLocation, target.settings)
-        return resolve(settings.folders, self._store.folders(), target.name)
+        found = resolve(settings.folders, self._store.folders(), target.name)
+        return mail_places.nameable(found, target.name)
 
     def _covered(self, target: Target) -> set[str]:
         """Names of the location's folders that are there; one that vanished stops no look."""
@@ -146,14 +158,29 @@ class MaildirConnector:
         return covered
 
     def count(self, target: Target) -> int | None:
-        return sum(self._store.size(folder) for folder in self._resolved(target))
+        folders = self._resolved(target)
+        if len(folders) > 1 or _unit(target) is Unit.THREAD:
+            # Of how many records these messages are places, only reading them tells.
+            return None
+        return sum(self._store.size(folder) for folder in folders)
 
     def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
+        folders = self._resolved(target)
+        if mail_places.together(target, _unit(target), len(folders)):
+            yield from self._wholes.find(target, _unit(target), folders, cursor)
+            return
         sources = Sources(target, self._own)
         at = json.loads(cursor) if cursor else {}
         before = [b.instant for b in target.bounds if b.source == "internal_date"]
         bound = min(before) if before else None
-        for folder in self._resolved(target):
+        if "first" in at:
+            raise PermanentFailure(
+                "the location's folders are others now: what was found is void",
+                hint="the next run finds its messages again",
+                place=self._system,
+                code="folders",
+            )
+        for folder in folders:
             if folder.name < at.get("folder", ""):
                 continue
             resumed = at if folder.name == at.get("folder") else {}
@@ -208,9 +235,20 @@ class MaildirConnector:
         return out
 
     def recheck(self, target: Target, keys: Sequence[str]) -> Iterator[Record]:
+        return mail_places.recheck(
+            keys, lambda places: self._read_places(target, places), self._beside(target)
+        )
+
+    def _beside(self, target: Target) -> mail_places.Beside | None:
+        """For threads: what belongs to them that their keys do not name."""
+        if _unit(target) is not Unit.THREAD:
+            return None
+        return lambda keys: self._wholes.beside(target, self._resolved(target), keys)
+
+    def _read_places(self, target: Target, keys: Sequence[str]) -> Iterator[Record]:
         sources = Sources(target, self._own)
         folders = {f.name: f for f in self._store.folders()}
-        for name, bases in _by_folder(keys).items():
+        for name, bases in by_folder(keys).items():
             if (folder := folders.get(name)) is None:
                 continue
             entries = self._listing.locate(folder, bases)
@@ -223,39 +261,33 @@ class MaildirConnector:
     ) -> Iterator[Content]:
         folders = {f.name: f for f in self._store.folders()}
         for ref in refs:
-            name, base = split_key(ref.key)
-            folder = folders.get(name)
-            entry = self._listing.locate(folder, {base}).get(base) if folder else None
-            if folder is None or entry is None:
-                continue
-            with self._store.opened(folder) as at:
-                file = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=at)
-                with os.fdopen(file, "rb") as stream:
-                    status = os.fstat(stream.fileno())
-                    data = stream.read()
-            yield Content(
-                ref.key, "message/rfc822", f"{int(status.st_mtime)}-{status.st_ino}.eml", data
-            )
+            found = [
+                body
+                for name, base in map(split_key, mail_places.split(ref.key))
+                if (body := self._body(folders.get(name), base)) is not None
+            ]
+            if found:
+                yield mail_places.content(ref, found[0][0], [data for _, data in found])
+
+    def _body(self, folder: MailFolder | None, base: str) -> tuple[str, bytes] | None:
+        """A file name that says nothing, and the message."""
+        entry = self._listing.locate(folder, {base}).get(base) if folder else None
+        if folder is None or entry is None:
+            return None
+        with self._store.opened(folder) as at:
+            file = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=at)
+            with os.fdopen(file, "rb") as stream:
+                status = os.fstat(stream.fileno())
+                return f"{int(status.st_mtime)}-{status.st_ino}", stream.read()
 
     # --- acting -------------------------------------------------------------------------------
 
     def erase(self, target: Target, refs: Sequence[Ref]) -> Iterator[Outcome]:
         if not refs:
             return
-        sources = Sources(target, self._own)
-        folders = {f.name: f for f in self._store.folders()}
-        for name, group in _refs_by_folder(refs).items():
-            if (folder := folders.get(name)) is None:
-                yield from (
-                    Outcome(r.key, Result.FAILED_PERMANENT, "folder_missing") for r in group
-                )
-                continue
-            entries = self._listing.locate(folder, {split_key(r.key)[1] for r in group})
-            with self._store.opened(folder) as at:
-                for ref in group:
-                    entry = entries.get(split_key(ref.key)[1])
-                    yield unlink(at, ref, entry, sources)
-                settle(at)
+        erasing = Erasing(self._store, self._listing, Sources(target, self._own))
+        places = mail_places.Places(folder_of, erasing.versions, erasing.erase)
+        yield from mail_places.erase(refs, places, self._beside(target))
 
     def mask(
         self,
@@ -282,8 +314,17 @@ class MaildirConnector:
         if control is not None and not self._readable(folders, control):
             yield from (Proof(ref.key, Level.UNKNOWN, "control read failed") for ref in refs)
             return
+        covered = self._covered(target)
+        yield from mail_places.verify(
+            refs, folder_of, lambda places: self._prove(places, folders, covered)
+        )
+
+    def _prove(
+        self, refs: Sequence[Ref], folders: Mapping[str, MailFolder], covered: Collection[str]
+    ) -> Iterator[Proof]:
+        """Proofs of single places."""
         gone: list[Ref] = []
-        for name, group in _refs_by_folder(refs).items():
+        for name, group in refs_by_folder(refs).items():
             if (folder := folders.get(name)) is None:
                 yield from (Proof(r.key, Level.UNKNOWN, "folder not readable") for r in group)
                 continue
@@ -293,39 +334,29 @@ class MaildirConnector:
                     yield Proof(ref.key, Level.PRESENT, "directory listing")
                 else:
                     gone.append(ref)
-        covered = self._covered(target) | {ref.container for ref in gone}
-        yield from self._elsewhere(gone, [f for n, f in folders.items() if n not in covered])
+        known = {*covered, *(ref.container for ref in gone)}
+        yield from self._elsewhere(gone, [f for n, f in folders.items() if n not in known])
 
     def _readable(self, folders: Mapping[str, MailFolder], control: Ref) -> bool:
-        name, base = split_key(control.key)
-        folder = folders.get(name)
-        if folder is None:
-            return False
-        entry = self._store.locate(folder, {base}).get(base)
-        if entry is None:
-            return False
-        with self._store.opened(folder) as at:
-            return header_block(at, entry) is not None
+        for name, base in map(split_key, mail_places.split(control.key)):
+            folder = folders.get(name)
+            entry = self._store.locate(folder, {base}).get(base) if folder else None
+            if folder is not None and entry is not None:
+                with self._store.opened(folder) as at:
+                    if header_block(at, entry) is not None:
+                        return True
+        return False
 
     def _elsewhere(self, gone: Sequence[Ref], folders: Collection[MailFolder]) -> Iterator[Proof]:
-        found = self._copies.among(folders, {ref.trace for ref in gone if ref.trace})
+        # The places of one record have its traces in common.
+        wanted = {trace for told in {ref.trace for ref in gone} for trace in told.split()}
+        found = self._copies.among(folders, wanted)
         for ref in gone:
-            if ref.trace in found:
+            if not found.isdisjoint(mail_places.traces(ref)):
                 yield Proof(ref.key, Level.PRESENT, "copy in another folder")
             else:
                 yield Proof(ref.key, Level.GONE, _HOW)
 
 
-def _by_folder(keys: Iterable[str]) -> dict[str, set[str]]:
-    out: dict[str, set[str]] = {}
-    for key in keys:
-        folder, base = split_key(key)
-        out.setdefault(folder, set()).add(base)
-    return out
-
-
-def _refs_by_folder(refs: Sequence[Ref]) -> dict[str, list[Ref]]:
-    out: dict[str, list[Ref]] = {}
-    for ref in refs:
-        out.setdefault(split_key(ref.key)[0], []).append(ref)
-    return out
+def _unit(target: Target) -> Unit:
+    return cast(MaildirLocation, target.settings).unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from retention.connectors import mail_headers
 from retention.connectors.base import Record, Ref
@@ -18,6 +19,28 @@ def split_key(key: str) -> tuple[str, str]:
     if not slash or not folder or not base:
         raise PermanentFailure("a key is none of this connector's", code="bad_key")
     return folder, base
+
+
+def folder_of(key: str) -> str:
+    """The folder of a message."""
+    return split_key(key)[0]
+
+
+def by_folder(keys: Iterable[str]) -> dict[str, set[str]]:
+    """Base names by folder."""
+    out: dict[str, set[str]] = {}
+    for key in keys:
+        folder, base = split_key(key)
+        out.setdefault(folder, set()).add(base)
+    return out
+
+
+def refs_by_folder(refs: Iterable[Ref]) -> dict[str, list[Ref]]:
+    """Refs of single messages by folder."""
+    out: dict[str, list[Ref]] = {}
+    for ref in refs:
+        out.setdefault(split_key(ref.key)[0], []).append(ref)
+    return out
 
 
 def version_of(status: os.stat_result, entry: Entry, sources: Sources) -> str:

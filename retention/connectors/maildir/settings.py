@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from retention.connectors.mail_places import Unit
+
 
 def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
@@ -33,4 +35,8 @@ class MaildirLocation(BaseModel):
     ] = Field(
         min_length=1,
         description="Names, patterns with * and ?, or special uses such as \\Sent and \\Trash.",
+    )
+    unit: Unit = Field(
+        default=Unit.MESSAGE,
+        description="What a record is: a message with its copies, or a whole thread.",
     )

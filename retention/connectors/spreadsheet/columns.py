@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from retention.connectors.base import Op, Target
+from retention.connectors.spreadsheet.blocks import Block
 from retention.connectors.spreadsheet.csvfile import CsvTable
 from retention.connectors.spreadsheet.settings import SpreadsheetLocation
 from retention.connectors.spreadsheet.table import Cell, Row, Table, date_of, text_of
+from retention.connectors.spreadsheet.workbook import SheetTable
 from retention.errors import PermanentFailure
 
 _LOOK_FOR_HEADER = 30
@@ -98,12 +100,24 @@ def _missing(
         ):
             elsewhere = f"; the name stands in row {row.number}: say `header: {row.number}`"
             break
+    alike = _alike(table, name, settings.header)
+    if alike is not None:
+        elsewhere = f"; it says {alike!r}, with other letters or spaces" + elsewhere
     return PermanentFailure(
         f"there is no column {name!r} in row {settings.header}",
         hint="check the spelling, and `header:` if the names stand in another row" + elsewhere,
         place=place,
         code="no_column",
     )
+
+
+def _alike(table: Table, name: str, header: int) -> str | None:
+    """A name that differs in case and spaces only."""
+    wanted = "".join(name.split()).casefold()
+    for cell in _row(table, header):
+        if "".join(text_of(cell).split()).casefold() == wanted:
+            return text_of(cell)
+    return None
 
 
 def _block(named: set[int], key: int) -> tuple[int, int]:
@@ -150,9 +164,29 @@ def records(table: Table, columns: Columns, only: Collection[int] = ()) -> Itera
     A row of formulas alone is a total below the records, or beside them: nobody typed it.
     """
     for row in table.rows(only):
-        typed = any(cell.column == columns.key or not cell.formula for cell in row.cells)
-        if row.number > columns.header and typed:
+        if row.number > columns.header and is_typed(row, columns):
             yield row
+
+
+def pieces(table: Table) -> Iterator[Block | Row]:
+    """Every row in order, in blocks where the table can be read so."""
+    yield from table.pieces() if isinstance(table, SheetTable) else table.rows()
+
+
+def record_pieces(table: Table, columns: Columns) -> Iterator[Block | Row]:
+    """What `records` gives, in blocks where the table can be read so."""
+    for piece in pieces(table):
+        if isinstance(piece, Block):
+            chosen = piece.filled(above=columns.header, first_look=columns.key)
+            if chosen:
+                yield piece.select(chosen)
+        elif piece.number > columns.header and is_typed(piece, columns):
+            yield piece
+
+
+def is_typed(row: Row, columns: Columns) -> bool:
+    """Whether a row is one that somebody typed, not one of formulas alone."""
+    return any(cell.column == columns.key if cell.formula else cell.value for cell in row.cells)
 
 
 def cell_at(row: Row, column: int) -> Cell | None:

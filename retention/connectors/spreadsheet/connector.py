@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from retention.connectors.base import (
     Content,
+    Level,
     Manifest,
     Opened,
     Outcome,
@@ -23,24 +23,21 @@ from retention.connectors.base import (
     Target,
 )
 from retention.connectors.secrets import reveal
-from retention.connectors.spreadsheet.columns import Columns, columns_of, settings_of
-from retention.connectors.spreadsheet.csvfile import CsvTable
-from retention.connectors.spreadsheet.edit import Removal, RowWatch
-from retention.connectors.spreadsheet.parts import refuse_opaque
-from retention.connectors.spreadsheet.passwords import encrypt
-from retention.connectors.spreadsheet.proof import proofs
+from retention.connectors.spreadsheet.columns import columns_of, settings_of
+from retention.connectors.spreadsheet.proof import control_seen, proofs, unknown
 from retention.connectors.spreadsheet.reading import Reading
 from retention.connectors.spreadsheet.replace import (
+    leftovers,
     refuse_unsafe,
     remove_leftovers,
-    replace,
     snapshot,
 )
+from retention.connectors.spreadsheet.rewriting import Rewriting
 from retention.connectors.spreadsheet.settings import MANIFEST, SpreadsheetSystem
+from retention.connectors.spreadsheet.sheets import by_sheet, covers_many, key_in, sheet_and_key
 from retention.connectors.spreadsheet.source import Source, opened
-from retention.connectors.spreadsheet.survey import Survey, checksum, take
-from retention.connectors.spreadsheet.workbook import SheetTable
-from retention.errors import ConnectorError, PermanentFailure
+from retention.connectors.spreadsheet.workbook import Remembered, SheetTable
+from retention.errors import ConnectorError
 
 PAGE = 1000
 
@@ -55,6 +52,7 @@ class Spreadsheet:
         self._path = Path(opened_.base, opened_.settings.path).resolve()
         self._password = opened_.settings.password
         self._page = page
+        self._remembered = Remembered()
 
     def __repr__(self) -> str:
         return f"Spreadsheet({self._path.name})"
@@ -64,53 +62,88 @@ class Spreadsheet:
         return MANIFEST
 
     def close(self) -> None:
-        """Nothing stays open between calls."""
+        """Nothing stays open between calls; what is remembered of the file is forgotten."""
+        self._remembered = Remembered()
 
     def probe(self, targets: Sequence[Target]) -> Iterator[Probe]:
         """Readable, writable, not open elsewhere, header found, and how rows would go."""
-        from retention.connectors.spreadsheet.probing import probe_file, probe_target
+        from retention.connectors.spreadsheet.probefile import probe_file, probe_password
+        from retention.connectors.spreadsheet.probing import probe_target
+        from retention.connectors.spreadsheet.siblings import probe_copies
 
         yield from probe_file(self._path)
         for target in targets:
             try:
                 with self._open(target) as source:
+                    yield from probe_password(source, self._password is not None)
                     yield from probe_target(source, target)
             except ConnectorError as error:
                 yield Probe(target.name, ok=False, detail=error.message, hint=error.hint)
+        yield from probe_copies(self._path, reveal(self._password), targets)
 
     def containers(self, target: Target) -> tuple[str, ...]:
-        """The sheet, or the CSV file's name."""
+        """The sheets, or the CSV file's name."""
         with self._open(target) as source:
-            return (source.table.container,)
+            return tuple(table.container for table in source.tables)
 
     def count(self, target: Target) -> int | None:
         """Rows below the header that hold anything."""
         with self._open(target) as source:
-            return Reading(source.table, target, target.name).count()
+            return sum(
+                Reading(table, target, _place(target, table.container)).count()
+                for table in source.tables
+            )
 
     def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
-        """Every row, in pages."""
+        """Every row, in pages; sheet by sheet."""
         with self._open(target) as source:
             before = snapshot(source.file)
-            reading = Reading(source.table, target, target.name)
-            yield from reading.find(cursor, self._page, before)
+            epoch = before.digest.hex()
+            start, inner = _start(cursor, epoch, _many(target))
+            names = [table.container for table in source.tables]
+            first = names.index(start) if start in names else 0
+            for table in source.tables[first:]:
+                reading = Reading(table, target, _place(target, table.container))
+                at = inner if table.container == start or not _many(target) else None
+                for page in reading.find(at, self._page, before):
+                    yield _page(page, table.container, epoch) if _many(target) else page
 
     def recheck(self, target: Target, keys: Sequence[str]) -> Iterator[Record]:
-        """These rows as they are now; one pass over the file."""
+        """These rows as they are now; one pass over each sheet that they name."""
         if not keys:
             return
+        wanted = _grouped(target, [Ref("", key) for key in keys])
         with self._open(target) as source:
-            yield from Reading(source.table, target, target.name).recheck(keys)
+            for table in source.tables:
+                mine = wanted.get(table.container if _many(target) else "", [])
+                if mine:
+                    reading = Reading(table, target, _place(target, table.container))
+                    for record in reading.recheck([ref.key for ref in mine]):
+                        yield _named(record, table.container) if _many(target) else record
 
     def read(self, target: Target, refs: Sequence[Ref]) -> Iterator[Content]:
         """Each row as a JSON object by column name."""
         if not refs:
             return
+        wanted = _grouped(target, refs)
         with self._open(target) as source:
-            yield from Reading(source.table, target, target.name).contents(refs)
+            for position, table in enumerate(source.tables, 1):
+                mine = wanted.get(table.container if _many(target) else "", [])
+                if not mine:
+                    continue
+                reading = Reading(table, target, _place(target, table.container))
+                for content in reading.contents(mine):
+                    yield (
+                        content._replace(
+                            key=key_in(table.container, content.key),
+                            filename=f"sheet-{position}-{content.filename}",
+                        )
+                        if _many(target)
+                        else content
+                    )
 
     def erase(self, target: Target, refs: Sequence[Ref]) -> Iterator[Outcome]:
-        """Take out exactly these rows; the file is rewritten once, or not at all."""
+        """Take out exactly these rows; the file is rewritten once for each sheet, or not at all."""
         return self._act(target, refs, None)
 
     def mask(
@@ -126,122 +159,137 @@ class Spreadsheet:
         control: Ref | None,
         masked: Mapping[str, Scalar] | None = None,
     ) -> Iterator[Proof]:
-        """Read the file again: the sheet for the keys, every part for what they carried."""
+        """Read the file again: the sheets for the keys, every part for what they carried."""
         if not refs:
             return
-        with self._open(target) as source:
-            columns = columns_of(source.table, target, target.name)
-            yield from proofs(source, columns, refs, control, masked, target.name)
+        # What a run that died left beside the file holds the rows still.
+        left = bool(leftovers(self._path))
+        for proof in self._looked(target, refs, control, masked):
+            clean = proof.level is Level.CLEAN
+            yield proof._replace(level=Level.GONE) if clean and left else proof
 
-    def _open(self, target: Target) -> contextlib.AbstractContextManager[Source]:
-        return opened(self._path, reveal(self._password), settings_of(target))
+    def _looked(
+        self,
+        target: Target,
+        refs: Sequence[Ref],
+        control: Ref | None,
+        masked: Mapping[str, Scalar] | None,
+    ) -> Iterator[Proof]:
+        with self._open(target) as source:
+            if not _many(target):
+                columns = columns_of(source.table, target, target.name)
+                yield from proofs(source, columns, refs, control, masked, target.name)
+                return
+            if control is not None and not self._seen(source, target, control):
+                yield from unknown(refs)
+                return
+            yield from self._proofs(source, target, refs, masked)
+
+    def _seen(self, source: Source, target: Target, control: Ref) -> bool:
+        sheet, own = sheet_and_key(control.key)
+        for table in source.tables:
+            if table.container == sheet:
+                place = _place(target, sheet)
+                return control_seen(table, columns_of(table, target, place), own, place)
+        return False
+
+    def _proofs(
+        self,
+        source: Source,
+        target: Target,
+        refs: Sequence[Ref],
+        masked: Mapping[str, Scalar] | None,
+    ) -> Iterator[Proof]:
+        tables = {table.container: table for table in source.tables}
+        for sheet, mine in by_sheet(refs).items():
+            if sheet not in tables:
+                # Renamed, or taken out by somebody: its rows may stand under another name.
+                yield from unknown([ref._replace(key=_key(sheet, ref.key)) for ref in mine])
+                continue
+            place = _place(target, sheet)
+            columns = columns_of(tables[sheet], target, place)
+            looked = Source(
+                source.path, source.file, [tables[sheet]], source.encrypted, source.package
+            )
+            for proof in proofs(looked, columns, mine, None, masked, place):
+                yield proof._replace(key=key_in(sheet, proof.key))
+
+    @contextlib.contextmanager
+    def _open(self, target: Target, only: str | None = None) -> Iterator[Source]:
+        with opened(self._path, reveal(self._password), settings_of(target), only) as source:
+            if source.tables and isinstance(source.table, SheetTable):
+                digest = snapshot(source.file).digest
+                if digest != self._remembered.digest:
+                    self._remembered = Remembered(digest)
+                source.table.workbook.remember(self._remembered)
+            yield source
 
     def _act(
         self, target: Target, refs: Sequence[Ref], masked: Mapping[str, Scalar] | None
     ) -> Iterator[Outcome]:
-        if not refs:
-            return
-        with self._open(target) as source:
+        for sheet, mine in _grouped(target, refs).items():
+            outcomes = self._act_on(target, sheet, mine, masked)
+            for ref in mine:
+                outcome = outcomes.get(ref.key) or Outcome(ref.key, Result.UNKNOWN)
+                yield outcome._replace(key=_key(sheet, ref.key)) if _many(target) else outcome
+
+    def _act_on(
+        self,
+        target: Target,
+        sheet: str,
+        refs: Sequence[Ref],
+        masked: Mapping[str, Scalar] | None,
+    ) -> dict[str, Outcome]:
+        with self._open(target, sheet if _many(target) else None) as source:
+            if not source.tables:
+                gone = Outcome("", Result.FAILED_PERMANENT, "no_sheet")
+                return {ref.key: gone._replace(key=ref.key) for ref in refs}
             refuse_unsafe(self._path, source.file)
             remove_leftovers(self._path)
-            columns = columns_of(source.table, target, target.name)
-            if masked is not None:
-                _refuse_unknown(columns, masked, target.name)
-            outcomes = self._rewritten(source, columns, refs, masked, target.name)
-        for ref in refs:
-            yield outcomes.get(ref.key) or Outcome(ref.key, Result.UNKNOWN)
-
-    def _rewritten(
-        self,
-        source: Source,
-        columns: Columns,
-        refs: Sequence[Ref],
-        masked: Mapping[str, Scalar] | None,
-        place: str,
-    ) -> dict[str, Outcome]:
-        before = snapshot(source.file)
-        if isinstance(source.table, CsvTable):
-            survey = take(
-                source.table, columns, refs, 0, place, lambda _: "", whole_row=masked is None
-            )
-            if survey.meant:
-                table = source.table
-                replace(
-                    self._path, before, lambda out: _write_csv(table, columns, survey, masked, out)
-                )
-        else:
-            survey = self._rewrite_workbook(source, source.table, columns, refs, masked, place)
-        done = Outcome("", Result.DISPOSED)
-        return survey.outcomes | {row.key: done._replace(key=row.key) for row in survey.meant}
-
-    def _rewrite_workbook(
-        self,
-        source: Source,
-        table: SheetTable,
-        columns: Columns,
-        refs: Sequence[Ref],
-        masked: Mapping[str, Scalar] | None,
-        place: str,
-    ) -> Survey:
-        before = snapshot(source.file)
-        watch = RowWatch(table)
-        strings = len(table.workbook.strings)
-        survey = take(table, columns, refs, strings, place, watch.look, whole_row=masked is None)
-        if not survey.meant:
-            return survey
-        refuse_opaque(table.workbook, table.sheet)
-        removal = Removal(table, columns, survey, watch, masked)
-        removal.refuse_rows()
-        if survey.meant:
-            replace(self._path, before, lambda out: self._write_workbook(source, removal, out))
-        return survey
-
-    def _write_workbook(self, source: Source, removal: Removal, out: BinaryIO) -> None:
-        if not source.encrypted:
-            removal.write(out)
-            return
-        with tempfile.TemporaryFile() as plain:
-            removal.write(plain)
-            encrypt(plain, reveal(self._password) or "", out, self._path.name)
+            place = _place(target, source.table.container)
+            columns = columns_of(source.table, target, place)
+            mode = settings_of(target).mode
+            rewriting = Rewriting(source, columns, masked, reveal(self._password), place, mode)
+            outcomes = rewriting.act(refs)
+        self._remembered = Remembered()
+        return outcomes
 
 
-def _refuse_unknown(columns: Columns, masked: Mapping[str, Scalar], place: str) -> None:
-    for name in masked:
-        if name not in columns.places:
-            raise PermanentFailure(
-                f"there is no column {name!r}",
-                hint="check the policy",
-                place=place,
-                code="no_column",
-            )
-        if columns.places[name] == columns.key:
-            raise PermanentFailure(
-                f"the column {name!r} is the key and cannot be overwritten",
-                hint="choose another key column, or delete the rows",
-                place=place,
-                code="key_masked",
-            )
+def _many(target: Target) -> bool:
+    return covers_many(settings_of(target).sheet)
 
 
-def _write_csv(
-    table: CsvTable,
-    columns: Columns,
-    survey: Survey,
-    masked: Mapping[str, Scalar] | None,
-    out: BinaryIO,
-) -> None:
-    numbers = {row.number for row in survey.meant}
-    if masked is None:
-        table.rewrite(out, numbers, {})
-    else:
-        values = {columns.places[name]: value for name, value in masked.items()}
-        table.rewrite(out, (), dict.fromkeys(numbers, values))
-    out.flush()
-    again = CsvTable(out, table.container, table.calendar.date_format)
-    again.dialect = table.dialect
-    if checksum(again, set() if masked is None else numbers) != survey.kept:
-        raise PermanentFailure(
-            "the new file did not read back the same; the old one was kept",
-            hint="this is a fault of ours: please report it",
-            code="not_the_same",
-        )
+def _place(target: Target, sheet: str) -> str:
+    return f"{target.name}, sheet {sheet!r}" if _many(target) else target.name
+
+
+def _grouped(target: Target, refs: Sequence[Ref]) -> dict[str, list[Ref]]:
+    """Refs with their own keys by sheet; all under "" where the location has one sheet only."""
+    if _many(target):
+        return by_sheet(refs)
+    return {"": list(refs)} if refs else {}
+
+
+def _key(sheet: str, own: str) -> str:
+    """The key as it was asked for, also where it named no sheet."""
+    return key_in(sheet, own) if sheet else own
+
+
+def _named(record: Record, sheet: str) -> Record:
+    return record._replace(ref=record.ref._replace(key=key_in(sheet, record.ref.key)))
+
+
+def _page(page: Page, sheet: str, epoch: str) -> Page:
+    cursor = json.dumps({"sheet": sheet, "file": epoch, "at": page.cursor})
+    return Page([_named(record, sheet) for record in page.records], cursor, page.scanned)
+
+
+def _start(cursor: str | None, epoch: str, many: bool) -> tuple[str, str | None]:
+    """The sheet a cursor has reached, and where in it; the beginning where the file has changed."""
+    if not many:
+        return "", cursor
+    try:
+        said = json.loads(cursor) if cursor else {}
+        return (said["sheet"], said["at"]) if said.get("file") == epoch else ("", None)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return "", None

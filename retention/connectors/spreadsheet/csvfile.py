@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -23,6 +24,11 @@ _BOMS = (
 _DELIMITERS = ",;\t|"
 _SAMPLE = 64 * 1024
 _CHUNK = 1 << 20
+_SEPARATOR = re.compile(r"sep=(.)(\r\n|\n|\r)", re.IGNORECASE)
+"""The line by which Excel is told the delimiter; it stands before the header."""
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# The default of 128 KB is shorter than a field may be; a mark left open is noticed at the end.
+csv.field_size_limit(64 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +39,24 @@ class Dialect:
     encoding: str
     delimiter: str
     newline: str
+    preamble: str = ""
+    """`sep=;` with its line end, where the file begins with it."""
 
 
 class CsvTable:
     """One CSV file, open for reading."""
 
-    def __init__(self, file: BinaryIO, container: str, date_format: str | None) -> None:
-        self._file = file
+    def __init__(
+        self,
+        file: BinaryIO,
+        container: str,
+        date_format: str | None,
+        encoding: str | None = None,
+    ) -> None:
+        self._file, self._said = file, encoding
         self.container = container
         self.calendar = Calendar(date_format=date_format)
-        self.dialect = sniff(file)
+        self.dialect = sniff(file, encoding)
 
     def rows(self, only: Collection[int] = ()) -> Iterator[Row]:  # noqa: ARG002 - nothing to gain
         """Every record in order; `Row.number` counts records from 1, `raw` is its own bytes."""
@@ -56,6 +70,17 @@ class CsvTable:
             ]
             yield Row(number, cells, raw.encode(self.dialect.encoding), self._ragged(fields))
 
+    @property
+    def encoding_said(self) -> bool:
+        """Whether the policy says the encoding."""
+        return self._said is not None
+
+    def again(self, file: BinaryIO) -> CsvTable:
+        """Another file, to be read as this one is."""
+        table = CsvTable(file, self.container, self.calendar.date_format, self._said)
+        table.dialect, table.width = self.dialect, self.width
+        return table
+
     def _ragged(self, fields: list[str]) -> bool:
         return self.width is not None and len(fields) > self.width
 
@@ -64,7 +89,8 @@ class CsvTable:
 
     def records(self) -> Iterator[tuple[int, str, list[str]]]:
         """(number, text with its line end, fields) of every record. Raises PermanentFailure."""
-        self._file.seek(len(self.dialect.bom))
+        start = len(self.dialect.bom) + len(self.dialect.preamble.encode(self.dialect.encoding))
+        self._file.seek(start)
         below = io.BufferedReader(_Unclosed(self._file), _CHUNK)
         text = io.TextIOWrapper(below, encoding=self.dialect.encoding, newline="")
         lines: list[str] = []
@@ -84,7 +110,8 @@ class CsvTable:
         except csv.Error as error:
             raise PermanentFailure(
                 f"the record after record {number} is not well-formed CSV",
-                hint="look for a quotation mark that is not closed or not doubled",
+                hint="look for a quotation mark that is not closed or not doubled; a backslash "
+                "before it does not do",
                 code="csv_form",
             ) from error
 
@@ -95,7 +122,7 @@ class CsvTable:
         masked: Mapping[int, Mapping[int, Scalar]],
     ) -> None:
         """The file again without `removed` records; in `masked` ones, columns take new values."""
-        out.write(self.dialect.bom)
+        out.write(self.dialect.bom + self.dialect.preamble.encode(self.dialect.encoding))
         for number, raw, fields in self.records():
             if number in removed:
                 continue
@@ -134,20 +161,60 @@ def _quoted(text: str, delimiter: str) -> str:
     return text
 
 
-def sniff(file: BinaryIO) -> Dialect:
-    """Encoding, delimiter and line end of a file. Raises PermanentFailure where it is binary."""
+def refuse_formulas(values: Mapping[str, Scalar], place: str) -> None:
+    """Raise where a spreadsheet program would take a value as a formula: CSV has no types."""
+    for name, value in values.items():
+        if not isinstance(value, str):
+            continue
+        if value.lstrip(" ").startswith(_FORMULA_STARTS) and not re.fullmatch(
+            r"-+|[+-]?\d+(?:[.,]\d+)?", value.strip(" ")
+        ):
+            raise PermanentFailure(
+                f"the value for {name!r} would be taken as a formula by spreadsheet programs",
+                hint="let it begin with another character than = + - @",
+                place=place,
+                code="formula",
+            )
+
+
+def sniff(file: BinaryIO, said: str | None = None) -> Dialect:
+    """Encoding, delimiter and line end of a file. `said`: the encoding, where the policy says it.
+
+    Raises PermanentFailure where the file is not text in that encoding.
+    """
     file.seek(0)
     start = file.read(_SAMPLE)
-    bom, encoding = next(((b, e) for b, e in _BOMS if start.startswith(b)), (b"", ""))
+    bom, encoding = next(((b, e) for b, e in _BOMS if start.startswith(b)), (b"", said or ""))
+    if said is not None and encoding != said:
+        raise PermanentFailure(
+            f"the file's mark says {encoding}, not {said}",
+            hint="leave `encoding:` out, or set it right",
+            code="not_text",
+        )
     if not encoding:
-        if b"\0" in start:
-            raise PermanentFailure("the file is not text", code="not_text")
-        encoding = next(e for e in ("utf-8", "cp1252", "latin-1") if _decodes(file, e))
+        if _holds_nul(file):
+            raise PermanentFailure(
+                "the file holds NUL bytes and is not read as text",
+                hint="if it is UTF-16 without a mark, say `encoding: utf-16-le`",
+                code="not_text",
+            )
+        encoding = next(e for e in ("utf-8", "cp1252", "iso8859-1") if _decodes(file, e))
     elif not _decodes(file, encoding):
-        raise PermanentFailure("the file is not in the encoding that it names", code="not_text")
+        raise PermanentFailure(
+            f"the file is not {encoding}, which {'the policy' if said else 'its mark'} says",
+            hint="set `encoding:` right" if said else "save it again as CSV UTF-8",
+            code="not_text",
+        )
     sample = start[len(bom) :].decode(encoding, "ignore")
     newline = "\r\n" if "\r\n" in sample else "\n" if "\n" in sample or "\r" not in sample else "\r"
+    if told := _SEPARATOR.match(sample):
+        return Dialect(bom, encoding, told[1], newline, told[0])
     return Dialect(bom, encoding, _delimiter(sample), newline)
+
+
+def _holds_nul(file: BinaryIO) -> bool:
+    file.seek(0)
+    return any(b"\0" in chunk for chunk in iter(lambda: file.read(_CHUNK), b""))
 
 
 def _decodes(file: BinaryIO, encoding: str) -> bool:

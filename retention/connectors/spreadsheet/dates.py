@@ -17,18 +17,16 @@ _LAST_SERIAL = 2_958_465  # 9999-12-31
 def from_serial(serial: float, *, since_1904: bool) -> date | None:
     """The civil date of a serial day number (ECMA-376 part 1, 18.17.4), or None.
 
-    The 1900 calendar counts a 29 February 1900 that never was: day 60 has no date, and days
-    before it are one less than the usual epoch says. The time of day is dropped: a cell has
-    no time zone.
+    The 1900 calendar counts a 29 February 1900 that never was. Programs disagree by a day on what
+    comes before it, so days up to 60 have no date. Neither have numbers below 1, which are times of
+    a day, in the 1904 calendar too. The time of day is dropped: a cell has no time zone.
     """
-    if not 0 <= serial <= _LAST_SERIAL:  # also false for NaN
+    if not 1 <= serial <= _LAST_SERIAL:  # also false for NaN
         return None
     day = int(serial)
     if since_1904:
         return date(1904, 1, 1) + timedelta(days=day) if day <= _LAST_SERIAL - 1462 else None
-    if day in (0, 60):
-        return None
-    return (date(1899, 12, 31) if day < 60 else date(1899, 12, 30)) + timedelta(days=day)
+    return date(1899, 12, 30) + timedelta(days=day) if day > 60 else None
 
 
 def from_text(text: str, date_format: str | None = None) -> When:

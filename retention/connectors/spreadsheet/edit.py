@@ -1,45 +1,41 @@
 """Taking rows out of a workbook: everything else stays, or nothing happens at all.
 
 Rows are removed and the rest moves up where that can be done as Excel would do it. Where something
-in the workbook points at rows in a way that cannot be moved safely (charts, notes, formulas that
-read a row which goes), the rows are emptied in place instead, which moves nothing.
+in the workbook points at rows in a way that cannot be moved safely, the rows are emptied in place
+instead, which moves nothing, or the act is refused: as the location's `mode` says.
 """
 
 from __future__ import annotations
 
-import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from datetime import datetime
 from typing import BinaryIO
 
 from retention.connectors.base import Scalar
+from retention.connectors.spreadsheet.charts import drop_caches
 from retention.connectors.spreadsheet.columns import Columns
-from retention.connectors.spreadsheet.others import (
-    Others,
-    look_at_others,
-    without_stale_results,
-)
+from retention.connectors.spreadsheet.comments import drop_notes
+from retention.connectors.spreadsheet.departed import Departed, prove_clean
+from retention.connectors.spreadsheet.edits import Edits
+from retention.connectors.spreadsheet.names import compute_anew, drop_calc_chain
+from retention.connectors.spreadsheet.others import Others, followed, look_at_others
 from retention.connectors.spreadsheet.package import Package
-from retention.connectors.spreadsheet.parts import (
-    drop_chart_caches,
-    drop_notes,
-    drop_relationships,
-    edit_workbook,
-    refuse_watchers,
-    row_hazards,
-    shift_tables,
+from retention.connectors.spreadsheet.parts import row_hazards, shift_parts
+from retention.connectors.spreadsheet.pivots import Pivots, empty_caches, pivots_over
+from retention.connectors.spreadsheet.properties import (
+    clean_filters,
+    clean_links,
+    clean_people,
+    clean_properties,
+    clean_rules,
+    clean_table_filters,
+    drop_thumbnail,
 )
-from retention.connectors.spreadsheet.residue import (
-    Needles,
-    is_text,
-    left_in,
-    may_occur,
-    vocabulary,
-)
-from retention.connectors.spreadsheet.rowxml import Formulas, blank, renumber, with_values
+from retention.connectors.spreadsheet.rowxml import Formulas, blank, moved, renumber, with_values
+from retention.connectors.spreadsheet.settings import Mode
 from retention.connectors.spreadsheet.sheetxml import SheetXml
-from retention.connectors.spreadsheet.shift import RowMap, Unshiftable, corners_of
+from retention.connectors.spreadsheet.shift import LAST_ROW, RowMap, Unshiftable, corners_of
 from retention.connectors.spreadsheet.skeleton import Skeleton
 from retention.connectors.spreadsheet.strings import emptied
 from retention.connectors.spreadsheet.survey import Survey, checksum
@@ -47,9 +43,6 @@ from retention.connectors.spreadsheet.table import Row
 from retention.connectors.spreadsheet.workbook import SheetTable, Workbook
 from retention.connectors.spreadsheet.xmltext import attributes
 from retention.errors import PermanentFailure
-
-_FEW, _MANY = 10_000, 200_000
-_LONG = 4 << 20
 
 
 @dataclass
@@ -92,11 +85,13 @@ class Removal:
         survey: Survey,
         watch: RowWatch,
         masked: Mapping[str, Scalar] | None = None,
+        mode: Mode = "auto",
     ) -> None:
         self.workbook: Workbook = table.workbook
         self.table, self.sheet, self.columns = table, table.sheet, columns
         self.survey, self.watch, self.masked = survey, watch, masked
-        self._skeleton: Skeleton | None = None
+        self.mode = mode
+        self._pivots = Pivots((), {})
         self.moved = False
         """Whether rows below moved up, once written."""
 
@@ -117,56 +112,103 @@ class Removal:
 
     def write(self, out: BinaryIO) -> None:
         """Write the new package and prove it. Raises PermanentFailure, leaving `out` useless."""
-        others = look_at_others(self.workbook, self.sheet)
         numbers = [row.number for row in self.survey.meant]
+        self._pivots = pivots_over(Edits(self.workbook), self.sheet)
+        self._others = look_at_others(self.workbook, self.sheet, self._pivots.areas)
+        self._used = self._still_used(self._others)
+        over = None if self.masked is None else frozenset(self._values())
+        self._departed = Departed(
+            self.table, self.columns, self.survey, self._used[0], over, self._others.around,
+            self._pivots.areas,
+        )  # fmt: skip
         try:
-            if self.masked is not None:
+            if self.masked is not None or self.mode == "blank":
                 raise Unshiftable("nothing moves")
-            if others.watching:
-                raise Unshiftable("another sheet points at rows")
-            refuse_watchers(self.workbook, self.sheet)
-            self._rewrite(out, others, RowMap(numbers), numbers)
+            order = [sheet.name for sheet in self.workbook.sheets]
+            rows = RowMap(numbers, breaking=self.mode == "remove", order=order)
+            self._rewrite(out, rows, numbers)
             self.moved = True
-        except Unshiftable:
+        except Unshiftable as why:
+            if self.masked is None and self.mode == "remove":
+                raise PermanentFailure(
+                    f"rows cannot be removed: the workbook holds {why}",
+                    hint="take that out by hand, or say `mode: auto` so that rows are emptied",
+                    code="cannot_remove",
+                ) from why
             out.seek(0)
             out.truncate()
-            try:
-                self._rewrite(out, others, None, numbers)
-            except Unshiftable as still:
-                raise PermanentFailure(
-                    f"rows cannot be taken out: the sheet holds {still}",
-                    hint="remove it by hand, or keep the rows in a plain sheet of their own",
-                    code="cannot_edit",
-                ) from still
+            self._blank(out, numbers)
         self._prove(out, numbers)
 
-    def _rewrite(
-        self, out: BinaryIO, others: Others, rows: RowMap | None, numbers: list[int]
-    ) -> None:
+    def _blank(self, out: BinaryIO, numbers: list[int]) -> None:
+        try:
+            self._rewrite(out, None, numbers)
+        except Unshiftable as still:
+            raise PermanentFailure(
+                f"rows cannot be taken out: the sheet holds {still}",
+                hint="remove it by hand, or keep the rows in a plain sheet of their own",
+                code="cannot_edit",
+            ) from still
+
+    def _rewrite(self, out: BinaryIO, rows: RowMap | None, numbers: list[int]) -> None:
         gone = frozenset(numbers)
-        formulas = self.watch.formulas or others.formulas
-        edits: dict[str, Iterable[bytes] | None] = {}
-
-        def add(more: Mapping[str, bytes | None]) -> None:
-            edits.update({k: None if v is None else [v] for k, v in more.items()})
-
+        parts = Edits(self.workbook)
         skeleton = Skeleton(self.table.xml)
         over = None if self.masked is None else frozenset(self._values())
         links = skeleton.drop_links(gone, over)
-        if rows is not None:
-            skeleton.shift(rows, self.sheet.name)
-            add(shift_tables(self.workbook, self.sheet, rows))
-        add(edit_workbook(self.workbook, self.sheet, rows, recompute=formulas))
-        add(drop_relationships(self.workbook, self.sheet, links))
-        add(drop_chart_caches(self.workbook, self.sheet))
         if self.masked is None:
-            add(drop_notes(self.workbook, self.sheet, gone))
+            drop_notes(parts, self.sheet, gone)
+            skeleton.drop_values(gone)
+        if rows is not None:
+            shift_parts(parts, self.sheet, skeleton, rows)
+        if self.watch.formulas or self._others.formulas:
+            compute_anew(parts)
+        drop_calc_chain(parts)
+        parts.drop_relationships(self.sheet.part, set(links))
+        self._forget(parts, skeleton)
+        edits: dict[str, Iterable[bytes] | None] = {}
         around = skeleton.split() if rows is not None or skeleton.changed else None
         edits[self.sheet.part] = self._sheet(around, rows, gone)
-        for other in others.elsewhere:
-            edits[other.part] = without_stale_results(self.workbook, other)
-        edits |= self._strings(others)
+        edits |= self._elsewhere(rows)
+        edits |= self._strings()
+        edits |= {k: None if v is None else [v] for k, v in parts.result().items()}
         self.workbook.package.rewrite(out, edits)
+
+    def _forget(self, parts: Edits, skeleton: Skeleton) -> None:
+        """Copies of cells, and texts about them, that stand in other parts."""
+        stale = {sheet.name for sheet in self._others.elsewhere} | {self.sheet.name}
+        stale |= {s.name for s in self.workbook.sheets if s.part in self._pivots.areas}
+        drop_caches(parts, stale)
+        epoch = datetime(1904, 1, 1) if self.workbook.since_1904 else datetime(1899, 12, 30)  # noqa: DTZ001 - a calendar of days, in no zone
+        empty_caches(parts, self._pivots, self._departed.still_held, epoch)
+        drop_thumbnail(parts)
+        gone = self._departed.gone
+        clean_properties(parts, gone)
+        clean_people(parts, gone)
+        clean_links(parts, gone)
+        clean_table_filters(parts, gone)
+        skeleton.changed |= clean_rules(skeleton.root, gone)
+        skeleton.changed |= clean_filters([skeleton.root], gone)
+
+    def _elsewhere(self, rows: RowMap | None) -> dict[str, Iterable[bytes]]:
+        """The other sheets that must change: they read the rows, or say something of them."""
+        edits: dict[str, Iterable[bytes]] = {}
+        for other in self.workbook.sheets:
+            if not other.worksheet or other.part == self.sheet.part:
+                continue
+            skeleton = Skeleton(self._others.around[other.part])
+            watches = rows is not None and other in self._others.watching
+            if watches and rows is not None:
+                skeleton.point(rows, self.sheet.name)
+            skeleton.changed |= clean_rules(skeleton.root, self._departed.gone)
+            skeleton.changed |= clean_filters([skeleton.root], self._departed.gone)
+            emptied = self._pivots.areas.get(other.part, ())
+            stale = other in self._others.elsewhere or bool(emptied)
+            if watches or skeleton.changed or stale:
+                edits[other.part] = followed(
+                    self.workbook, other, self.sheet, rows, skeleton, emptied, stale=stale
+                )
+        return edits
 
     def _sheet(
         self, around: tuple[bytes, bytes] | None, rows: RowMap | None, gone: frozenset[int]
@@ -186,9 +228,16 @@ class Removal:
         names = xml.grammar
         formula = b"<%bf" % names.prefix
         formulas = Formulas(self.sheet.name, rows, names)
+        careful = self.survey.careful
+        first = rows.removed[0] if rows is not None else LAST_ROW
         for number, raw in xml.raw_rows():
             has = formula in raw
-            if number not in gone:
+            if number not in gone and number not in careful:
+                if rows is not None and number > first:
+                    yield moved(raw, number, rows.row(number) or number, names)
+                else:
+                    yield raw
+            elif number not in gone:
                 kept = formulas.put_right(number, raw) if has else raw
                 if rows is not None and number > rows.removed[0]:
                     kept = renumber(kept, rows.row(number) or number, names)
@@ -205,30 +254,27 @@ class Removal:
     def _values(self) -> dict[int, Scalar]:
         return {self.columns.places[name]: v for name, v in (self.masked or {}).items()}
 
-    def _used(self, others: Others) -> bytearray:
+    def _still_used(self, others: Others) -> tuple[bytearray, int]:
+        """Strings that a cell which stays uses, and how many cells use any."""
         used = bytearray(others.used)
         for index, flag in enumerate(self.survey.used):
             if flag:
                 used[index] = 1
-        return used
-
-    def _strings(self, others: Others) -> dict[str, Iterable[bytes] | None]:
-        part = self.workbook.strings_part
-        if part is None or part not in self.workbook.package.names:
-            return {}
-        used = self._used(others)
         references = self.survey.references + others.references
         if self.masked is not None:
-            stay, count = self._still_used()
+            stay, count = self._still_used_beside()
             references += count
             for index in stay:
                 used[index] = 1
-        self._orphans = array.array(
-            "Q", (i for row in self.survey.meant for i in row.shared if not used[i])
-        )
-        return {part: emptied(self.workbook.package.chunks(part), part, used, references)}
+        return used, references
 
-    def _still_used(self) -> tuple[set[int], int]:
+    def _strings(self) -> dict[str, Iterable[bytes]]:
+        part = self.workbook.strings_part
+        if part is None or part not in self.workbook.package.names:
+            return {}
+        return {part: emptied(self.workbook.package.chunks(part), part, *self._used)}
+
+    def _still_used_beside(self) -> tuple[set[int], int]:
         """Strings that rows with new values still use in their other columns."""
         numbers = {row.number for row in self.survey.meant}
         columns = set(self._values())
@@ -240,8 +286,6 @@ class Removal:
                 stay.update(indices)
                 count += len(indices)
         return stay, count
-
-    _orphans: array.array[int] = array.array("Q")
 
     def _prove(self, out: BinaryIO, numbers: list[int]) -> None:
         """Read the new file as a stranger would: what stays is the same, nothing else is left."""
@@ -256,61 +300,15 @@ class Removal:
                 hint="this is a fault of ours: please report it",
                 code="not_the_same",
             )
-        others = [s for s in again.sheets if s.worksheet and s.part != table.sheet.part]
-        live = {other.part for other in again.sheets if other.worksheet}
-        if again.strings_part is not None:
-            live.add(again.strings_part)
-        derived = [name for name in again.package.zip.namelist() if name not in live]
-        around = {sheet.part: _around(SheetTable(again, sheet, None)) for sheet in others}
-        around[table.sheet.part] = _around(table)
-        size = sum(again.package.zip.getinfo(name).file_size for name in derived)
-        # Few values at a time keep memory flat; many, where the parts are long to read.
-        known: set[str] | None = None
-        if size < _LONG and all(is_text(name) for name in derived):
-            texts = [
-                again.package.read(n) for n in derived if n.endswith((".xml", ".rels", ".vml"))
-            ]
-            known = vocabulary([*texts, *around.values()])
-        for needles in self._needles(_FEW if size < _LONG else _MANY, known):
-            hits: dict[str, str] = {}
-            for part, value in left_in(again.package.zip, derived, needles):
-                hits.setdefault(value, part)
-            for part, text in around.items():
-                hits |= dict.fromkeys(needles.among([text]), part)
-            for value, part in hits.items():
-                if not _held(again, value):
-                    raise PermanentFailure(
-                        f"{part}: the file would still hold values of rows that go",
-                        hint="remove what holds them by hand (a note, a text box, a pivot table, "
-                        "a document property), and run again",
-                        code="residue",
-                    )
-
-    def _needles(self, at_once: int, known: set[str] | None) -> Iterator[Needles]:
-        values = (v for v in self._values_that_go() if known is None or may_occur(v, known))
-        while some := list(islice(values, at_once)):
-            yield Needles(some)
-
-    def _values_that_go(self) -> Iterator[str]:
-        strings = self.workbook.strings
-        for index in self._orphans:
-            yield strings[index].decode()
-        for row in self.survey.meant:
-            for text in row.texts:
-                yield text.decode()
+        prove_clean(again, table, self._departed)
 
 
-def _around(table: SheetTable) -> bytes:
-    return table.xml.head + b" " + table.xml.tail
-
-
-def _held(workbook: Workbook, value: str) -> bool:
-    """Whether a cell that stays holds exactly this: then it is another record's value too."""
-    text = value.encode()
-    return any(
-        cell.value == text
-        for sheet in workbook.sheets
-        if sheet.worksheet
-        for row in SheetTable(workbook, sheet, None).rows()
-        for cell in row.cells
-    )
+def foresee(table: SheetTable) -> str:
+    """Why rows of a sheet could not be removed, as far as that shows before any is due; or ""."""
+    order = [sheet.name for sheet in table.workbook.sheets]
+    try:
+        rows = RowMap([LAST_ROW], order=order)
+        shift_parts(Edits(table.workbook), table.sheet, Skeleton(table.xml), rows)
+    except Unshiftable as why:
+        return str(why)
+    return ""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from array import array
-from hashlib import blake2b
+from collections.abc import Iterable
+from itertools import chain, compress
+from operator import eq
 
-from retention.connectors.spreadsheet.columns import Columns, cell_at, records
-from retention.connectors.spreadsheet.table import Row, Table, fingerprint, key_of
+from retention.connectors.spreadsheet.blocks import Block
+from retention.connectors.spreadsheet.columns import Columns, cell_at, record_pieces
+from retention.connectors.spreadsheet.table import Row, Table, key_of
 from retention.errors import PermanentFailure
 
 NO_KEY = "⟨no key⟩ "
 NOT_UNIQUE = "⟨key not unique⟩ "
-_BUCKETS = 256
+_MANY = 1 << 18
 
 
 def own_key(row: Row, columns: Columns, place: str) -> str:
@@ -27,34 +30,57 @@ def own_key(row: Row, columns: Columns, place: str) -> str:
     return key_of(cell)
 
 
-class Repeated:
-    """Keys that stand in more than one row, in eight bytes a row."""
+class Keys:
+    """What one pass over the keys of a table has shown: how many rows, and which keys repeat.
+
+    Eight bytes a row. The hashes are this process's own and mean nothing to another.
+    """
 
     def __init__(self, table: Table, columns: Columns, place: str) -> None:
-        buckets = [array("Q") for _ in range(_BUCKETS)]
-        for row in records(table, columns, only=(columns.key,)):
-            key = own_key(row, columns, place)
-            if key:
-                number = _hash(key)
-                buckets[number % _BUCKETS].append(number)
-        self._hashes: set[int] = set()
-        for bucket in buckets:
-            seen: set[int] = set()
-            for number in bucket:
-                if number in seen:
-                    self._hashes.add(number)
-                seen.add(number)
+        hashes = array("q")
+        self.rows = 0
+        for piece in record_pieces(table, columns):
+            if isinstance(piece, Block):
+                self.rows += len(piece)
+                hashes.extend(map(hash, filter(None, piece.texts(columns.key))))
+            else:
+                self.rows += 1
+                if key := own_key(piece, columns, place):
+                    hashes.append(hash(key))
+        self.repeated = _twice(hashes)
+
+
+def _twice(hashes: array[int]) -> frozenset[int]:
+    """The numbers that stand there more than once; a quarter of a million at a time."""
+    if len(hashes) <= _MANY:
+        return _twice_in(hashes)
+    parts = 1 << (len(hashes) // _MANY).bit_length()
+    found = (_twice_in(n for n in hashes if n & (parts - 1) == part) for part in range(parts))
+    return frozenset(chain.from_iterable(found))
+
+
+def _twice_in(numbers: Iterable[int]) -> frozenset[int]:
+    ordered = sorted(numbers)
+    same = map(eq, ordered, ordered[1:])
+    return frozenset(compress(ordered, same))
+
+
+class Repeated:
+    """Keys that stand in more than one row, and names for rows that cannot go by their own."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._hashes = keys.repeated
         self._told: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._hashes)
 
     def __contains__(self, key: str) -> bool:
-        return _hash(key) in self._hashes
+        return hash(key) in self._hashes
 
-    def label(self, row: Row, key: str, columns: Columns) -> str:
-        """A key for a row that cannot be told from another by its own."""
-        text = (NOT_UNIQUE if key else NO_KEY) + fingerprint(row, columns.read)
+    def label(self, key: str, print_: str) -> str:
+        """A key for a row that cannot be told from another by its own, by its fingerprint."""
+        text = (NOT_UNIQUE if key else NO_KEY) + print_
         count = self._told[text] = self._told.get(text, 0) + 1
         return text if count == 1 else f"{text} {count}"
 
@@ -64,7 +90,3 @@ def untouchable(key: str) -> str:
     if key.startswith(NO_KEY):
         return "no_key"
     return "key_not_unique" if key.startswith(NOT_UNIQUE) else ""
-
-
-def _hash(key: str) -> int:
-    return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from typing import BinaryIO
 
 from msoffcrypto import OfficeFile
 from msoffcrypto.exceptions import DecryptionError, FileFormatError, InvalidKeyError
 from msoffcrypto.format.ooxml import OOXMLFile
 
+from retention.connectors.spreadsheet.private import private_file
 from retention.errors import CredentialsRefused, PermanentFailure
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -26,7 +26,7 @@ def is_container(file: BinaryIO) -> bool:
 
 def decrypted(file: BinaryIO, password: str | None, place: str) -> BinaryIO:
     """The plain package, in a nameless file. Raises CredentialsRefused or PermanentFailure."""
-    out = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    out = private_file(file.seek(0, 2))
     try:
         office = OfficeFile(file)
         if not isinstance(office, OOXMLFile) or not office.is_encrypted():

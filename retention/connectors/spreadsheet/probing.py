@@ -2,75 +2,59 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from retention.connectors.base import Probe, Target
-from retention.connectors.spreadsheet.columns import columns_of
+from retention.connectors.spreadsheet.columns import columns_of, settings_of
 from retention.connectors.spreadsheet.csvfile import CsvTable
-from retention.connectors.spreadsheet.edit import RowWatch
-from retention.connectors.spreadsheet.identity import Repeated, own_key
-from retention.connectors.spreadsheet.parts import refuse_opaque, refuse_watchers
-from retention.connectors.spreadsheet.replace import open_elsewhere
-from retention.connectors.spreadsheet.shift import RowMap, Unshiftable
-from retention.connectors.spreadsheet.skeleton import Skeleton
+from retention.connectors.spreadsheet.edit import RowWatch, foresee
+from retention.connectors.spreadsheet.identity import Keys, own_key
+from retention.connectors.spreadsheet.odsbook import OdsTable
+from retention.connectors.spreadsheet.parts import refuse_opaque
+from retention.connectors.spreadsheet.probefile import ods_way, probe_encoding
+from retention.connectors.spreadsheet.sheets import covers_many
 from retention.connectors.spreadsheet.source import Source
 from retention.connectors.spreadsheet.workbook import SheetTable
 from retention.errors import PermanentFailure
 
 
-def probe_file(path: Path) -> Iterator[Probe]:
-    """Rights, locks and second names."""
-    lock = open_elsewhere(path)
-    yield Probe(
-        "not open elsewhere",
-        lock is None,
-        "no lock file" if lock is None else "another program has the file open",
-        "" if lock is None else f"close it there, or remove the stale {lock.name}",
-    )
-    writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
-    yield Probe(
-        "writable",
-        writable,
-        "file and folder may be written" if writable else "file or folder may not be written",
-        "" if writable else "give the account write rights to both",
-    )
-    names = path.stat().st_nlink if path.exists() else 1
-    yield Probe(
-        "one name",
-        names == 1,
-        "no hard link" if names == 1 else "the file has a second name, where rows would stay",
-        "" if names == 1 else "remove the other name",
-    )
-
-
 def probe_target(source: Source, target: Target) -> Iterator[Probe]:
-    """The header, the keys, and how rows would be taken out."""
-    columns = columns_of(source.table, target, target.name)
-    yield Probe(target.name, ok=True, detail=f"all columns found in row {columns.header}")
+    """The header, the keys, and how rows would be taken out, for each sheet."""
+    many = covers_many(settings_of(target).sheet)
+    for table in source.tables:
+        name = f"{target.name}, sheet {table.container!r}" if many else target.name
+        yield from _probe_table(table, target, name)
+
+
+def _probe_table(
+    table: SheetTable | OdsTable | CsvTable, target: Target, name: str
+) -> Iterator[Probe]:
+    columns = columns_of(table, target, name)
+    yield Probe(name, ok=True, detail=f"all columns found in row {columns.header}")
     empty = sum(
         1
-        for row in source.table.rows()
-        if row.number > columns.header and row.cells and not own_key(row, columns, target.name)
+        for row in table.rows()
+        if row.number > columns.header and row.cells and not own_key(row, columns, name)
     )
-    twice = bool(Repeated(source.table, columns, target.name))
+    twice = bool(Keys(table, columns, name).repeated)
     yield Probe(
-        f"{target.name}: keys",
+        f"{name}: keys",
         not empty and not twice,
         "every row has a key of its own"
         if not empty and not twice
         else f"{empty} rows without a key; {'some' if twice else 'no'} keys in several rows",
         "" if not empty and not twice else "such rows are reported and never touched",
     )
-    if isinstance(source.table, CsvTable):
-        yield Probe(f"{target.name}: way", ok=True, detail="records are cut out of the text")
+    if isinstance(table, CsvTable):
+        yield Probe(f"{name}: way", ok=True, detail="records are cut out of the text")
+        yield probe_encoding(table, name)
+    elif isinstance(table, OdsTable):
+        yield ods_way(table, name, settings_of(target).mode)
     else:
-        yield from _way(source.table, target)
+        yield from _way(table, target, f"{name}: way")
 
 
-def _way(table: SheetTable, target: Target) -> Iterator[Probe]:
-    name = f"{target.name}: way"
+def _way(table: SheetTable, target: Target, name: str) -> Iterator[Probe]:
     try:
         refuse_opaque(table.workbook, table.sheet)
     except PermanentFailure as error:
@@ -79,13 +63,21 @@ def _way(table: SheetTable, target: Target) -> Iterator[Probe]:
     watch = RowWatch(table)
     for row in table.rows():
         watch.look(row)
-    try:
-        refuse_watchers(table.workbook, table.sheet)
-        Skeleton(table.xml).shift(RowMap([1 << 20]), table.sheet.name)
-    except Unshiftable as why:
-        yield Probe(name, ok=True, detail=f"rows are emptied in place: the workbook holds {why}")
+    mode = settings_of(target).mode
+    why = "" if mode == "blank" else foresee(table)
+    if why and mode == "remove":
+        yield Probe(
+            name,
+            ok=False,
+            detail=f"rows cannot be removed: the workbook holds {why}",
+            hint="take that out, or say `mode: auto`",
+        )
+        return
+    if why or mode == "blank":
+        said = f": the workbook holds {why}" if why else ", as the policy says"
+        yield Probe(name, ok=True, detail=f"rows are emptied in place{said}")
         return
     how = "rows are removed and the rest moves up"
-    if watch.formulas:
+    if watch.formulas and mode == "auto":
         how += ", where no formula reads a row that goes"
     yield Probe(name, ok=True, detail=how)

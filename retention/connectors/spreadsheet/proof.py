@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from retention.connectors.base import Level, Proof, Ref, Scalar
-from retention.connectors.spreadsheet.columns import Columns, cell_at
+from retention.connectors.spreadsheet.blocks import Block
+from retention.connectors.spreadsheet.columns import Columns, cell_at, record_pieces
 from retention.connectors.spreadsheet.csvfile import CsvTable
 from retention.connectors.spreadsheet.identity import own_key, untouchable
 from retention.connectors.spreadsheet.reading import traces
 from retention.connectors.spreadsheet.residue import Needles, left_in
+from retention.connectors.spreadsheet.searched import texts_of
 from retention.connectors.spreadsheet.source import Source
-from retention.connectors.spreadsheet.table import Row, scalar_of
+from retention.connectors.spreadsheet.table import Row, Table, scalar_of
+from retention.connectors.spreadsheet.workbook import SheetTable
 
 BY_KEY = "sheet read by key"
 EVERY_PART = "sheet read by key, every part searched"
@@ -28,22 +32,40 @@ def proofs(
     """One proof per ref; all `unknown` where the control record cannot be read."""
     wanted = {ref.key for ref in refs}
     there: dict[str, bool] = {}
-    control_seen = control is None
-    asked = [columns.places[name] for name in masked or () if name in columns.places]
-    for row in source.table.rows((columns.key, *asked)):
-        if row.number <= columns.header or not row.cells:
-            continue
-        key = own_key(row, columns, place)
-        control_seen = control_seen or (control is not None and key == control.key)
-        if key in wanted:
-            fits = masked is not None and _holds(row, columns, masked)
-            there[key] = there.get(key, True) and fits
-    if not control_seen:
-        yield from (Proof(ref.key, Level.UNKNOWN, "control record not found") for ref in refs)
+    seen = control is None
+    for piece in record_pieces(source.table, columns):
+        if isinstance(piece, Block):
+            keys = piece.texts(columns.key)
+            seen = seen or (control is not None and control.key in keys)
+            found = [at for at, key in enumerate(keys) if key in wanted]
+            rows: Iterable[Row] = piece.select(found).rows() if found else ()
+        else:
+            seen = seen or (control is not None and own_key(piece, columns, place) == control.key)
+            rows = (piece,)
+        for row in rows:
+            key = own_key(row, columns, place)
+            if key in wanted:
+                fits = masked is not None and _holds(row, columns, masked)
+                there[key] = there.get(key, True) and fits
+    if not seen:
+        yield from unknown(refs)
         return
     left = _residue(source, refs) if masked is None else frozenset[str]()
     for ref in refs:
         yield _proof(ref, there, left, masked is not None)
+
+
+def unknown(refs: Sequence[Ref]) -> Iterator[Proof]:
+    """Nothing is proved: what is known to be there could not be read."""
+    yield from (Proof(ref.key, Level.UNKNOWN, "control record not found") for ref in refs)
+
+
+def control_seen(table: Table, columns: Columns, key: str, place: str) -> bool:
+    """Whether a record known to exist can be read."""
+    return any(
+        row.number > columns.header and row.cells and own_key(row, columns, place) == key
+        for row in table.rows((columns.key,))
+    )
 
 
 def _proof(ref: Ref, there: Mapping[str, bool], left: frozenset[str], masked: bool) -> Proof:
@@ -88,5 +110,13 @@ def _found(source: Source, needles: Needles) -> Iterable[str]:
         source.file.seek(0)
         chunks = iter(lambda: source.file.read(1 << 20), b"")
         return needles.among(chunks, source.table.dialect.encoding)
-    package = source.table.workbook.package.zip
-    return (value for _, value in left_in(package, package.namelist(), needles))
+    if source.package is None:
+        return ()
+    package = source.package.zip
+    if isinstance(source.table, SheetTable):
+        cells = dict(texts_of(source.table.workbook))
+        others = [name for name in package.namelist() if name not in cells]
+        inside = chain.from_iterable(needles.among(texts) for texts in cells.values())
+        return chain(inside, (value for _, value in left_in(package, others, needles)))
+    found = (value for _, value in left_in(package, package.namelist(), needles))
+    return chain(found, needles.among(source.table.book.searchable()))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from retention.connectors.spreadsheet.attributes import keep_attributes, refuse_lost_owner
+from retention.connectors.spreadsheet.exchange import exchange
 from retention.errors import CredentialsRefused, PermanentFailure, TemporaryFailure
 
 _CHUNK = 1 << 20
@@ -105,17 +107,25 @@ def refuse_unsafe(path: Path, file: BinaryIO) -> None:
             place=path.name,
             code="no_right",
         )
+    refuse_lost_owner(path, status)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What runs that died left beside the file."""
+    pattern = re.compile(re.escape(f".{path.name}.retention-") + r"[0-9a-f]{16}\.tmp")
+    try:
+        return [other for other in path.parent.iterdir() if pattern.fullmatch(other.name)]
+    except OSError:
+        return []  # a folder that may not be listed may not be written to either
 
 
 def remove_leftovers(path: Path) -> int:
     """Remove what a run that died left beside the file: it holds personal data. Gives the count."""
-    pattern = re.compile(re.escape(f".{path.name}.retention-") + r"[0-9a-f]{16}\.tmp")
     count = 0
-    for other in path.parent.iterdir():
-        if pattern.fullmatch(other.name):
-            with contextlib.suppress(OSError):
-                other.unlink()
-                count += 1
+    for other in leftovers(path):
+        with contextlib.suppress(OSError):
+            other.unlink()
+            count += 1
     return count
 
 
@@ -134,9 +144,9 @@ def replace(path: Path, before: Snapshot, write: Callable[[BinaryIO], None]) -> 
             os.fsync(out.fileno())
             _refuse_changed(path, before)
             # Only now may others read it: a process that dies before leaves a file for no one.
-            _keep_attributes(path, out.fileno())
+            keep_attributes(path, out.fileno())
             os.fsync(out.fileno())
-            temporary.replace(path)
+            _put_in_place(temporary, path, before)
     except OSError as error:
         raise TemporaryFailure(
             "the new file could not be written; the old one is whole",
@@ -153,26 +163,42 @@ def _refuse_changed(path: Path, before: Snapshot) -> None:
     lock = open_elsewhere(path)
     with path.open("rb") as file:
         if lock is not None or snapshot(file) != before:
-            raise TemporaryFailure(
-                "somebody changed or opened the file meanwhile; theirs was kept",
-                hint="it is tried again later",
-                place=path.name,
-                code="changed_meanwhile",
-            )
+            raise _changed(path)
 
 
-def _keep_attributes(path: Path, descriptor: int) -> None:
-    status = path.stat()
-    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-        # Only root may give a file away; another account keeps what it may.
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-            os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-    if hasattr(os, "listxattr"):
-        for name in os.listxattr(path):
-            with contextlib.suppress(OSError):
-                os.setxattr(descriptor, name, os.getxattr(path, name))
+def _put_in_place(temporary: Path, path: Path, before: Snapshot) -> None:
+    """Replace the file, and take it back where it was saved in the very moment.
+
+    Where the system can exchange two files in one step, the old one can still be looked at once it
+    is out of everybody's reach.
+    """
+    if _unlike(path.stat(), before):
+        raise _changed(path)
+    ours = temporary.stat().st_ino
+    if not exchange(temporary, path):
+        temporary.replace(path)
+        return
+    if _unlike(temporary.stat(), before):
+        if path.stat().st_ino == ours:
+            exchange(temporary, path)
+        else:
+            # Saved twice within a moment: the later version stands, the earlier one was theirs too.
+            temporary.rename(path.with_name(f"{path.stem} (saved meanwhile){path.suffix}"))
+        raise _changed(path)
+
+
+def _unlike(status: os.stat_result, before: Snapshot) -> bool:
+    known = (before.device, before.inode, before.size, before.modified)
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) != known
+
+
+def _changed(path: Path) -> TemporaryFailure:
+    return TemporaryFailure(
+        "somebody changed or opened the file meanwhile; theirs was kept",
+        hint="it is tried again later",
+        place=path.name,
+        code="changed_meanwhile",
+    )
 
 
 def _sync_folder(folder: Path) -> None:

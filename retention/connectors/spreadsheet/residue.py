@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import base64
 import codecs
 import io
 import re
+import struct
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import IO
+from urllib.parse import unquote
 
+import olefile
+
+from retention.connectors.spreadsheet.macros import modules
 from retention.connectors.spreadsheet.xmltext import unescape_text
 
 CHUNK = 1 << 20
 _OVERLAP = 4096
-_WORD = re.compile(r"[^\s<>\"'=/;,()\[\]{}|\0]{4,}")
+_WORD = re.compile(r"[^\s<>\"'=/;:,?&#()\[\]{}|\0]{4,}")
+_SHORT_WORD = re.compile(r"[^\s<>\"'=/;:,?&#()\[\]{}|\0]{2,3}(?![^\s<>\"'=/;:,?&#()\[\]{}|\0])")
+_ADDRESS = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
+_TEXT_NODE = re.compile(r">([^<>]{2,60})<")
+_ATTRIBUTE = re.compile(r"=\s*[\"']([^\"'<>]{2,60})[\"']")
+_RUNS = re.compile(r"<(?:\w+:)?r>|<(?:\w+:)?rPr")
+_TAG = re.compile(r"<[^>]*>")
+_DECLARED = re.compile(rb"""encoding\s*=\s*["']([\w.-]+)""")
 _THREE_LETTERS = re.compile(r"[^\W\d_](?:.*?[^\W\d_]){2}", re.DOTALL)
 _LONG_NUMBER = re.compile(r"(?:[^\d.]{0,2}\d){8,}[^\d.]{0,2}")
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff")
-_DEPTH = 2
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{100,}={0,2}")
+_DEPTH = 3
 _MAX_NESTED = 64 << 20
 
 
@@ -45,15 +60,20 @@ class Needles:
     """Values to look for, found by their rarest word, so that a million of them cost one pass."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        folded = {v: v.strip().casefold() for v in values if distinctive(v)}
-        words = {v: _words(text) for v, text in folded.items()}
-        common = Counter(word for found in words.values() for word in set(found))
+        folded = {v: v.strip().casefold() for v in dict.fromkeys(values) if distinctive(v)}
+        words = {
+            v: [text] if text.isalnum() else _words(text) or _short_words(text)
+            for v, text in folded.items()
+        }
+        common = Counter(chain.from_iterable(words.values()))
         self._by_word: dict[str, list[tuple[str, str]]] = {}
         for value, found in words.items():
             if found:
-                rarest = min(found, key=lambda w: (common[w], -len(w)))
+                one = len(found) == 1
+                rarest = found[0] if one else min(found, key=lambda w: (common[w], -len(w)))
                 self._by_word.setdefault(rarest, []).append((value, folded[value]))
         self._anchors = set(self._by_word)
+        self._has_short = any(len(word) < 4 for word in self._anchors)
 
     def __bool__(self) -> bool:
         return bool(self._by_word)
@@ -69,11 +89,23 @@ class Needles:
         return found
 
     def _in(self, text: str) -> set[str]:
+        found = self._literally(text)
+        if _RUNS.search(text):
+            # A name of which one half is bold is a name all the same.
+            found |= self._literally(_TAG.sub("", text))
+        if "%40" in text or "%20" in text:
+            found |= self._literally(unquote(text))
+        return found
+
+    def _literally(self, text: str) -> set[str]:
         if "&" in text:
             text = unescape_text(text)
         text = text.casefold()
+        words = set(_words(text))
+        if self._has_short:
+            words.update(_short_words(text))
         found = set[str]()
-        for word in self._anchors.intersection(_words(text)):
+        for word in self._anchors.intersection(words):
             found |= {value for value, folded in self._by_word[word] if _whole(folded, text)}
         return found
 
@@ -82,13 +114,78 @@ def vocabulary(texts: Iterable[bytes]) -> set[str]:
     """Every word of some short XML texts."""
     found = set[str]()
     for text in texts:
-        found.update(_words(unescape_text(text.decode("utf-8", "replace")).casefold()))
+        said = unescape_text(_decoded(text)).casefold()
+        found.update(_words(said), _short_words(said))
+        if _RUNS.search(said):
+            joined = _TAG.sub("", said)
+            found.update(_words(joined), _short_words(joined))
+        if "%" in said:
+            found.update(_words(unquote(said)))
     return found
+
+
+def forms(value: str) -> Iterator[str]:
+    """A value, and what in it points at somebody by itself: addresses, numbers to call."""
+    yield value
+    if "@" in value:
+        if not _ADDRESS.fullmatch(value):
+            yield from _ADDRESS.findall(value)
+    elif value[:4].strip("+(0123456789 ") == "" and _LONG_NUMBER.fullmatch(value.strip()):
+        digits = "".join(c for c in value if c.isdigit())
+        if digits != value:
+            yield digits
+
+
+def segments(texts: Iterable[bytes], *, inside: bool) -> set[str]:
+    """Every short text between two tags, and every attribute too where `inside` asks for it."""
+    found = set[str]()
+    for data in texts:
+        text = _decoded(data)
+        found.update(unescape_text(x).strip().casefold() for x in _TEXT_NODE.findall(text))
+        if inside:
+            found.update(unescape_text(x).strip().casefold() for x in _ATTRIBUTE.findall(text))
+    return found
+
+
+def _encoding(start: bytes) -> str:
+    """The encoding of an XML text, from its first bytes."""
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if start[:2] == b"<\0":
+        return "utf-16-le"
+    if start[:2] == b"\0<":
+        return "utf-16-be"
+    said = _DECLARED.search(start[:200])
+    try:
+        return codecs.lookup(said[1].decode()).name if said else "utf-8"
+    except LookupError:
+        return "utf-8"
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode(_encoding(text), "replace")
+
+
+def words_of(values: str) -> set[str]:
+    """The words of values, folded and one a line, by which they would be known in a text."""
+    found = set(_words(values))
+    # Short words count only where a value has no longer one.
+    found.update(*(_short_words(v) for v in values.split("\n") if not _WORD.search(v)))
+    return found
+
+
+def more_forms(values: Sequence[str]) -> list[str]:
+    """What `forms` gives of many values beside the values themselves."""
+    addresses = [a for v in values if "@" in v for a in _ADDRESS.findall(v) if a != v]
+    long = [v for v in values if "@" not in v and _LONG_NUMBER.fullmatch(v.strip())]
+    digits = ("".join(filter(str.isdigit, value)) for value in long)
+    return addresses + [d for d, value in zip(digits, long, strict=True) if d != value]
 
 
 def may_occur(value: str, known: set[str]) -> bool:
     """Whether any word of a value is among those words; False means that it cannot stand there."""
-    return not known.isdisjoint(_words(value.casefold()))
+    words = _words(value.casefold()) or _short_words(value.casefold())
+    return not known.isdisjoint(words)
 
 
 def is_text(part: str) -> bool:
@@ -98,6 +195,10 @@ def is_text(part: str) -> bool:
 
 def _words(text: str) -> list[str]:
     return [word.strip(".:!?") for word in _WORD.findall(text)]
+
+
+def _short_words(text: str) -> list[str]:
+    return [word.strip(".:!?") for word in _SHORT_WORD.findall(text)]
 
 
 def _whole(value: str, text: str) -> bool:
@@ -125,10 +226,21 @@ def left_in(
 
 def _in_part(part: str, stream: IO[bytes], needles: Needles, depth: int) -> set[str]:
     if part.endswith((".xml", ".rels", ".vml")):
-        return needles.among(_chunks(stream))
-    data = stream.read(_MAX_NESTED)
-    found = needles.among([data]) | needles.among([data], "utf-16-le")
-    if data[:4] == b"PK\x03\x04" and depth < _DEPTH:
+        first = stream.read(CHUNK)
+        found = needles.among(chain([first], _chunks(stream)), _encoding(first))
+        if part.startswith("customXml/") and b"<DataMashup" in first.replace(b"\0", b""):
+            found |= _in_mashup(part, _decoded(first), needles, depth)
+        return found
+    return _in_bytes(part, stream.read(_MAX_NESTED), needles, depth)
+
+
+def _in_bytes(part: str, data: bytes, needles: Needles, depth: int) -> set[str]:
+    found = needles.among([data])
+    for start in (0, 1):
+        found |= needles.among([data[start:]], "utf-16-le")
+    if depth >= _DEPTH:
+        return found
+    if data[:4] == b"PK\x03\x04":
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as inner:
                 for info in inner.infolist():
@@ -137,6 +249,36 @@ def _in_part(part: str, stream: IO[bytes], needles: Needles, depth: int) -> set[
                             found |= _in_part(info.filename, below, needles, depth + 1)
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
             pass  # not a package after all; its bytes have been looked at
+    elif data[:8] == olefile.MAGIC:
+        for name, stream in _streams(data):
+            found |= _in_bytes(name, stream, needles, depth + 1)
+            if part.endswith("vbaProject.bin"):
+                found |= needles.among(modules(stream), "cp1252")
+    elif depth and b"PK\x03\x04" in data[:4096]:
+        found |= _in_bytes(part, data[data.index(b"PK\x03\x04") :], needles, depth)
+    return found
+
+
+def _streams(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """The streams of an OLE file: macros, and objects of other programs."""
+    try:
+        with olefile.OleFileIO(io.BytesIO(data)) as inner:
+            for path in inner.listdir():
+                with inner.openstream(path) as stream:
+                    yield "/".join(path), stream.read(_MAX_NESTED)
+    except (OSError, ValueError, IndexError, struct.error):
+        return  # not such a file after all; its bytes have been looked at
+
+
+def _in_mashup(part: str, text: str, needles: Needles, depth: int) -> set[str]:
+    """Queries of Power Query: a package, behind eight bytes, as base64 in an XML part."""
+    found = set[str]()
+    for match in _BASE64.finditer(text):
+        try:
+            data = base64.b64decode(match[0])
+        except ValueError:
+            continue
+        found |= _in_bytes(part, data[data.find(b"PK\x03\x04") :], needles, depth)
     return found
 
 

@@ -27,6 +27,15 @@ _PLAIN_REFERENCE = re.compile(rb'(<c r="[A-Z]{1,3})\d+')
 _REFERENCE = re.compile(rb"""(\sr\s*=\s*["'][A-Z]{1,3})\d+""")
 
 
+def moved(raw: bytes, old: int, new: int, names: Grammar) -> bytes:
+    """A row that a block held, under another number: every cell of it is named by `old`."""
+    said = b'%d"' % old
+    # One more than there are cells: the row's own number, and no style or height of that number.
+    if raw.count(said) == raw.count(b"<c ") + 1:
+        return raw.replace(said, b'%d"' % new)
+    return renumber(raw, new, names)
+
+
 def renumber(raw: bytes, number: int, names: Grammar) -> bytes:
     """The row, and every cell in it, under another number."""
     end = raw.index(b">") + 1

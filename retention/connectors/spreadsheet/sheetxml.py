@@ -11,8 +11,9 @@ from retention.connectors.spreadsheet.strings import SharedStrings, inner_text
 from retention.connectors.spreadsheet.table import Cell, Row
 from retention.connectors.spreadsheet.xmltext import ATTRIBUTES, attributes, odd, unescape
 
-_KINDS = {b"": "n", b"n": "n", b"s": "s", b"str": "s", b"inlineStr": "s", b"b": "b", b"e": "e"}
-_KINDS[b"d"] = "d"
+KINDS = {b"": "n", b"n": "n", b"s": "s", b"str": "s", b"inlineStr": "s", b"b": "b", b"e": "e"}
+KINDS[b"d"] = "d"
+_USUAL = re.compile(rb'<row r="(\d{1,7})"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,9 @@ class SheetXml:
         self.head = rest[: opened.start()]
         self._rest = rest[opened.end() :]
         self._empty = bool(opened[2])
+        self.opened = opened[0]
+        self.closed = b""
+        """The tags around the rows as they stand there; `closed` is known with `tail`."""
 
     @property
     def opening(self) -> bytes:
@@ -80,43 +84,62 @@ class SheetXml:
     def raw_rows(self) -> Iterator[tuple[int, bytes]]:
         """Number and bytes of every row, in order. Raises PermanentFailure."""
         last = 0
-        for raw in self._raw():
+        for region in self.regions():
+            for raw in self.split(region):
+                last = self.number(raw, last)
+                yield last, raw
+
+    def number(self, raw: bytes, last: int) -> int:
+        """The number of the row that follows row `last`. Raises PermanentFailure."""
+        usual = _USUAL.match(raw)
+        if usual is not None:
+            current = int(usual[1])
+        else:
             opened = self.grammar.row.match(raw)
             if opened is None:
                 raise odd(self.part, f"the row after row {last} is written in an unusual form")
-            number = attributes(opened[1]).get(b"r")
-            current = int(number) if number is not None else last + 1
-            if current <= last:
-                raise odd(self.part, f"the row after row {last} is out of order")
-            last = current
-            yield current, raw
+            said = attributes(opened[1]).get(b"r")
+            if said is not None and not said.isdigit():
+                raise odd(self.part, f"the row after row {last} is written in an unusual form")
+            current = int(said) if said is not None else last + 1
+        if current <= last:
+            raise odd(self.part, f"the row after row {last} is out of order")
+        return current
 
-    def _raw(self) -> Iterator[bytes]:
+    def regions(self) -> Iterator[bytes]:
+        """The rows' bytes in large pieces that each end with a row."""
         rest = self._rest
         if self._empty:
             self.tail = rest + b"".join(self._chunks)
             return
-        end_of_row, end_of_data = (
-            b"</%b%b" % (self.grammar.prefix, n) for n in (b"row>", b"sheetData")
-        )
+        end_of_row, end_of_data = self._end_of_row, b"</%bsheetData" % self.grammar.prefix
         while True:
             stop = rest.find(end_of_data)
             if stop >= 0:
                 break
             cut = rest.rfind(end_of_row) + len(end_of_row)
             if cut >= len(end_of_row):
-                yield from self._split(rest[:cut], end_of_row)
+                yield rest[:cut]
                 rest = rest[cut:]
             chunk = next(self._chunks, b"")
             if not chunk:
                 raise odd(self.part, "ends in the middle of its rows")
             rest += chunk
-        yield from self._split(rest[:stop], end_of_row)
+        if stop:
+            yield rest[:stop]
         tail = rest[stop:] + b"".join(self._chunks)
-        self.tail = tail[tail.index(b">") + 1 :]
+        end = tail.find(b">") + 1
+        if not end:
+            raise odd(self.part, "ends in the middle of its rows")
+        self.closed, self.tail = tail[:end], tail[end:]
 
-    def _split(self, region: bytes, end_of_row: bytes) -> Iterator[bytes]:
-        start_of_row = b"<%brow" % self.grammar.prefix
+    @property
+    def _end_of_row(self) -> bytes:
+        return b"</%brow>" % self.grammar.prefix
+
+    def split(self, region: bytes) -> Iterator[bytes]:
+        """The rows of a region."""
+        start_of_row, end_of_row = b"<%brow" % self.grammar.prefix, self._end_of_row
         *whole, rest = region.split(end_of_row)
         for piece in whole:
             begin = piece.rfind(start_of_row)
@@ -149,13 +172,14 @@ def parse_row(
     found = names.plain_cell.findall(raw)
     cells: list[Cell] = []
     if len(found) == raw.count(b"<%bc" % names.prefix):
-        text, ends, last = strings.text, strings.ends, len(strings)
+        last = len(strings)
         for letters, kind, value in found:
             if not value or (only and letters not in only):
                 continue
-            if kind == b"s" and (index := int(value)) < last:
-                held = text[ends[index] : ends[index + 1]]
-                cells.append(Cell(column_number(letters), "s", held, False, index))  # noqa: FBT003
+            if kind == b"s" and value.isdigit() and (index := int(value)) < last:
+                cells.append(
+                    Cell(column_number(letters), "s", strings[index], False, index)  # noqa: FBT003
+                )
             else:
                 cells.append(_cell(column_number(letters), kind, value, strings, part))
         return Row(number, cells, raw)
@@ -174,18 +198,18 @@ def parse_row(
             value = (stored[2] or b"") if stored else b""
             cell = _cell(column, kind, value, strings, part) if value else Cell(column, "s", b"")
             cell = cell._replace(formula=formula)
-        if cell.value or formula:
+        if cell.value or formula or cell.shared >= 0:
             cells.append(cell)
     return Row(number, cells, raw)
 
 
 def _cell(column: int, kind: bytes, value: bytes, strings: SharedStrings, part: str) -> Cell:
     if kind == b"s":
-        index = int(value)
+        index = int(value) if value.strip().isdigit() else -1
         if not 0 <= index < len(strings):
             raise odd(part, "points to a text that is not there")
         return Cell(column, "s", strings[index], shared=index)
-    known = _KINDS.get(kind)
+    known = KINDS.get(kind)
     if known is None:
         raise odd(part, "holds a cell of an unknown type")
     if known == "n":

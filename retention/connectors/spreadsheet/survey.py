@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import NamedTuple
 
 from retention.connectors.base import Outcome, Ref, Result
-from retention.connectors.spreadsheet.columns import Columns
+from retention.connectors.spreadsheet.blocks import Block
+from retention.connectors.spreadsheet.columns import Columns, pieces
 from retention.connectors.spreadsheet.identity import own_key, untouchable
 from retention.connectors.spreadsheet.table import Row, Table, fingerprint
 
@@ -39,6 +43,8 @@ class Survey:
     kept: int = 0
     """Sum of the fingerprints of all rows that stay: the same rows give the same sum."""
     last_row: int = 0
+    careful: set[int] = field(default_factory=set)
+    """Numbers of the rows that stood in no block."""
 
     def keep(self, row: Meant) -> None:
         """Count a row as one that stays."""
@@ -73,46 +79,129 @@ def take(
     `whole_row`: the act takes everything in the row, so cells beside the table forbid it.
     """
     survey = Survey(used=bytearray(strings))
-    wanted = {ref.key: ref for ref in refs}
-    for key in wanted:
+    taking = _Taking(survey, columns, {ref.key: ref for ref in refs}, place, look, whole_row)
+    for key in taking.wanted:
         if why := untouchable(key):
             survey.outcomes[key] = Outcome(key, Result.FAILED_PERMANENT, why)
-    found: dict[str, Meant] = {}
-    objections: dict[int, str] = {}
-    for row in table.rows():
-        objection = look(row)
-        survey.last_row = row.number
-        if not row.cells:
-            continue
-        key = own_key(row, columns, place) if row.number > columns.header else ""
-        plain = fingerprint(row)
-        meant = _meant(row, key, int(plain, 16), wanted=key in wanted)
-        if key not in wanted or key in survey.outcomes:
-            survey.keep(meant)
-        elif key in found:
-            survey.keep(found.pop(key))
-            survey.keep(meant)
-            survey.outcomes[key] = Outcome(key, Result.FAILED_PERMANENT, "key_not_unique")
-        elif _version(row, columns, plain) != wanted[key].version:
-            survey.outcomes[key] = Outcome(key, Result.CHANGED)
-            survey.keep(meant)
+    for piece in pieces(table):
+        if isinstance(piece, Block):
+            taking.block(piece)
         else:
-            found[key] = meant
-            objections[row.number] = objection or _objection(row, columns, whole_row)
-    survey.meant = list(found.values())
-    for key in wanted:
-        if key not in found and key not in survey.outcomes:
+            survey.careful.add(piece.number)
+            taking.row(piece)
+    survey.meant = list(taking.found.values())
+    for key in taking.wanted:
+        if key not in taking.found and key not in survey.outcomes:
             survey.outcomes[key] = Outcome(key, Result.ALREADY_ABSENT)
-    survey.refuse({number: why for number, why in objections.items() if why})
+    survey.refuse({number: why for number, why in taking.objections.items() if why})
     return survey
+
+
+@dataclass(slots=True)
+class _Taking:
+    """The pass itself."""
+
+    survey: Survey
+    columns: Columns
+    wanted: dict[str, Ref]
+    place: str
+    look: Callable[[Row], str]
+    whole_row: bool
+    found: dict[str, Meant] = field(default_factory=dict)
+    objections: dict[int, str] = field(default_factory=dict)
+
+    def row(self, row: Row) -> None:
+        """Take in one row."""
+        columns, survey = self.columns, self.survey
+        objection = self.look(row)
+        survey.last_row = row.number
+        key = own_key(row, columns, self.place) if row.number > columns.header else ""
+        plain = fingerprint(row)
+        meant = _meant(row, key, int(plain, 16), wanted=key in self.wanted)
+        if key not in self.wanted or key in survey.outcomes:
+            survey.keep(meant)
+            return
+        objection = objection or _objection(row, columns, self.whole_row)
+        self._wanted(meant, _version(row, columns, plain), objection)
+
+    def _wanted(self, row: Meant, version: str, objection: str) -> None:
+        survey, key = self.survey, row.key
+        if key in survey.outcomes:
+            survey.keep(row)
+        elif key in self.found:
+            survey.keep(self.found.pop(key))
+            survey.keep(row)
+            survey.outcomes[key] = Outcome(key, Result.FAILED_PERMANENT, "key_not_unique")
+        elif version != self.wanted[key].version:
+            survey.outcomes[key] = Outcome(key, Result.CHANGED)
+            survey.keep(row)
+        else:
+            self.found[key] = row
+            self.objections[row.number] = objection
+
+    def block(self, block: Block) -> None:
+        """Take in a run of rows; most of them only have to be counted."""
+        survey, columns = self.survey, self.columns
+        survey.last_row = block.numbers[-1]
+        keys = block.texts(columns.key)
+        versions = block.fingerprints()
+        above = bisect_right(block.numbers, columns.header)
+        hits = [
+            at
+            for at in range(above, len(keys))
+            if (key := keys[at]) in self.wanted and key not in survey.outcomes
+        ]
+        chosen = set(hits)
+        rest = [at for at in range(len(block)) if at not in chosen]
+        _keep_all(survey, block.select(rest), [versions[at] for at in rest])
+        part = block.select(hits)
+        beside = self._beside(part)
+        prints = [versions[at] for at in hits]
+        rows = zip(
+            part.numbers,
+            [keys[at] for at in hits],
+            part.shared(),
+            part.telling(),
+            map(int, prints, repeat(16)),
+            strict=False,
+        )
+        for row, version, raw in zip(map(Meant._make, rows), prints, part.raws, strict=True):
+            objection = self.look(Row(row.number, [], raw))
+            self._wanted(row, version, objection or beside.get(row.number, ""))
+
+    def _beside(self, block: Block) -> dict[int, str]:
+        """Rows with cells outside the table, by number."""
+        if not self.whole_row:
+            return {}
+        first, last = self.columns.block
+        outside = [c for c in block.columns() if not first <= c.column <= last]
+        return {
+            block.numbers[at]: "cells_beside"
+            for column in outside
+            for at, value in enumerate(column.values)
+            if value
+        }
+
+
+def _keep_all(survey: Survey, block: Block, prints: Sequence[str]) -> None:
+    """Count all rows of a block as rows that stay."""
+    for column in block.columns():
+        if column.shared is not None:
+            used = [index for index in column.shared if index >= 0]
+            deque(map(survey.used.__setitem__, used, repeat(1)), maxlen=0)
+            survey.references += len(used)
+    survey.kept = (survey.kept + sum(map(int, prints, repeat(16)))) % _WRAP
 
 
 def checksum(table: Table, skip: frozenset[int] | set[int] = frozenset()) -> int:
     """The sum that `Survey.kept` holds, over a table as it is now."""
     total = 0
-    for row in table.rows():
-        if row.cells and row.number not in skip:
-            total += int(fingerprint(row), 16)
+    for piece in pieces(table):
+        if isinstance(piece, Block):
+            left = [at for at, number in enumerate(piece.numbers) if number not in skip]
+            total += sum(map(int, piece.select(left).fingerprints(), repeat(16)))
+        elif piece.number not in skip:
+            total += int(fingerprint(piece), 16)
     return total % _WRAP
 
 

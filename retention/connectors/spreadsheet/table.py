@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import blake2b
@@ -16,7 +16,7 @@ _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 class Cell(NamedTuple):
-    """One cell that holds something."""
+    """One cell that holds something, were it an empty text of the workbook's table."""
 
     column: int
     """1 for A."""
@@ -60,20 +60,38 @@ class Table(Protocol):
         """
 
 
+SEPARATOR = b"\x01"
+"""Between the values of a row that is hashed. XML cannot hold it; where CSV does, it is escaped."""
+_IN_CSV = re.compile(rb"[\x01\x02]")
+
+
+def head_of(cells: Iterable[tuple[int, str]]) -> bytes:
+    """What is hashed of a row before its values: column and kind of every cell."""
+    return b",".join(b"%d%b" % (column, kind.encode()) for column, kind in cells) + b"\0"
+
+
 def fingerprint(row: Row, read: Collection[int] = ()) -> str:
     """Hash of a row's values, the same however the program that saved them encodes them.
 
     Results of formulas count only in the columns `read` from: elsewhere a `TODAY()` would make
     every row a changed one on each save.
     """
-    parts: list[bytes] = []
+    head: list[tuple[int, str]] = []
+    values: list[bytes] = []
     for column, kind, value, formula, _ in row.cells:
         if formula and column not in read:
-            parts.append(b"%d=;" % column)
+            head.append((column, "="))
         elif value:
-            parts.append(b"%d%b%d:" % (column, kind.encode(), len(value)))
-            parts.append(value)
-    return blake2b(b"".join(parts), digest_size=16).hexdigest()
+            head.append((column, kind))
+            values.append(value)
+    text = SEPARATOR.join(values)
+    if text.count(SEPARATOR) >= max(len(values), 1) or b"\x02" in text:
+        text = SEPARATOR.join(_IN_CSV.sub(_otherwise, value) for value in values)
+    return blake2b(head_of(head) + text, digest_size=16).hexdigest()
+
+
+def _otherwise(match: re.Match[bytes]) -> bytes:
+    return b"\x02a" if match[0] == SEPARATOR else b"\x02b"
 
 
 def text_of(cell: Cell) -> str:

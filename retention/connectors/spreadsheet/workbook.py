@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from lxml import etree
 
+from retention.connectors.spreadsheet.blocks import Block, BlockReader
 from retention.connectors.spreadsheet.package import Package, relationships_part, resolve
 from retention.connectors.spreadsheet.sheetxml import SheetXml, column_letters, parse_row
 from retention.connectors.spreadsheet.strings import SharedStrings
@@ -20,6 +22,18 @@ from retention.connectors.spreadsheet.xmltext import (
 from retention.errors import PermanentFailure
 
 STRICT = "http://purl.oclc.org/ooxml/spreadsheetml/main"
+
+
+@dataclass(slots=True)
+class Remembered:
+    """What a session has learnt of one file; void as soon as its bytes are others."""
+
+    digest: bytes = b""
+    accepted: set[str] = field(default_factory=set)
+    """Parts that are plain XML."""
+    strings: SharedStrings | None = None
+    keys: dict[tuple[object, ...], Any] = field(default_factory=dict)
+    """By sheet and place of the key: see identity.Keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,17 @@ class Workbook:
         self.strings_part = next(
             (t for kind, t in self.relations.values() if kind.endswith("/sharedStrings")), None
         )
-        self._strings: SharedStrings | None = None
+        self._remembered = Remembered()
+
+    @property
+    def remembered(self) -> Remembered:
+        """What is known of this very file."""
+        return self._remembered
+
+    def remember(self, remembered: Remembered) -> None:
+        """Rest on what is remembered of this very file."""
+        self._remembered = remembered
+        self.package.remember(remembered.accepted)
 
     def _main_part(self) -> str:
         for kind, target in self._relations("").values():
@@ -109,13 +133,17 @@ class Workbook:
     @property
     def strings(self) -> SharedStrings:
         """The table of strings, read once."""
-        if self._strings is None:
-            part = self.strings_part
-            if part is None or part not in self.package.names:
-                self._strings = SharedStrings()
-            else:
-                self._strings = SharedStrings.load(self.package.chunks(part), part)
-        return self._strings
+        if self._remembered.strings is None:
+            self._remembered.strings = self._load_strings()
+        return self._remembered.strings
+
+    def _load_strings(self) -> SharedStrings:
+        part = self.strings_part
+        if part is None or part not in self.package.names:
+            return SharedStrings()
+        strings = SharedStrings.load(self.package.raw(part), part, self.package.guard(part))
+        self.package.accept(part)
+        return strings
 
     def xml(self, sheet: Sheet) -> SheetXml:
         """A new pass over a sheet."""
@@ -140,6 +168,14 @@ class SheetTable:
         letters = frozenset(column_letters(column) for column in only)
         for number, raw in xml.raw_rows():
             yield parse_row(number, raw, xml.grammar, strings, xml.part, letters)
+        self._xml = xml
+
+    def pieces(self) -> Iterator[Block | Row]:
+        """Every row in order, in blocks where their form allows it."""
+        package, part = self.workbook.package, self.sheet.part
+        xml = SheetXml(package.raw(part), part)
+        yield from BlockReader(xml, self.workbook.strings, package.guard(part)).read()
+        package.accept(part)
         self._xml = xml
 
     @property

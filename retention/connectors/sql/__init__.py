@@ -27,6 +27,7 @@ manifest = Manifest(
     ),
     system_settings=SqlSystem,
     location_settings=SqlLocation,
+    max_batch=2000,
     notes=(
         "Backups, lagging replicas, write-ahead and binary logs are outside what SQL can see.",
         "So is table space that the server has freed but not yet used again.",

@@ -1,4 +1,4 @@
-"""The coach: Dovecot, an encrypted workbook, a CSV."""
+"""The coach: Dovecot, an encrypted workbook, a CSV, signed agreements in a folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.acceptance.sets.stores import (
     keys_in_workbook,
     subjects,
     write_csv,
+    write_file,
     write_workbook,
 )
 from tests.acceptance.sets.world import World, copied
@@ -69,6 +70,9 @@ def coach(to: Path, dovecot: Dovecot) -> World:
         f"2019-7,2019-04-01,{ADA},900",
         f"2025-3,2025-04-01,{CIA},900",
     )
+    agreements = folder / "agreements"
+    for name, day in (("ada.pdf", "2021-02-01"), ("bo.pdf", "2024-02-01")):
+        write_file(agreements / name, day)
     return World(
         folder,
         {"COACH_MAIL_PASSWORD": box.password, "COACH_SHEET_PASSWORD": PASSWORD},
@@ -78,6 +82,7 @@ def coach(to: Path, dovecot: Dovecot) -> World:
             "customers": keys_in_workbook(workbook, "Customers", PASSWORD),
             "offers": keys_in_workbook(workbook, "Offers", PASSWORD),
             "invoices": keys_in_csv(invoices),
+            "agreements": {p.name for p in agreements.iterdir()},
         },
         left={
             "form": {"form 3", "form 4"},
@@ -85,6 +90,7 @@ def coach(to: Path, dovecot: Dovecot) -> World:
             "customers": {2, 3, 4},
             "offers": {2, 3},
             "invoices": {"2019-7", "2025-3"},
+            "agreements": {"bo.pdf"},
         },
         review={"invoice-list-august": 1},
         suppressing={"offers-five-years"},

@@ -1,10 +1,10 @@
-"""The manufacturer: MariaDB, PostgreSQL, a CSV."""
+"""The manufacturer: MariaDB, PostgreSQL, a CSV, log files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.acceptance.sets.stores import Database, keys_in_csv, write_csv
+from tests.acceptance.sets.stores import Database, keys_in_csv, write_csv, write_file
 from tests.acceptance.sets.world import World, copied, withdraw
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
@@ -15,7 +15,7 @@ NAMES = "name VARCHAR(40), email VARCHAR(80)"
 
 def manufacturer(to: Path, mariadb: MariaDB, postgres: Postgres) -> World:
     """Accounts, comments and orders are emptied of people; a child's account is shown to one."""
-    folder = copied("manufacturer", to)
+    folder = copied("manufacturer", to, ("path: /var/log/web", "path: ../logs"))
     shop, billing = Database(mariadb.new_database()), Database(postgres.new_database())
     shop.fill(
         "accounts",
@@ -74,6 +74,13 @@ def manufacturer(to: Path, mariadb: MariaDB, postgres: Postgres) -> World:
         f"p1,2025-01-01,Ada,{LEAVES}",
         f"p2,2025-01-01,Bo,{STAYS}",
     )
+    logs = to / "logs"
+    for name, day in (
+        ("web.log", "2026-05-01"),
+        ("web.log.1", "2026-09-01"),
+        ("web.log.2.gz", "2025-06-01"),
+    ):
+        write_file(logs / name, day)
     return World(
         folder,
         {"MANUFACTURER_SHOP_DB": shop.url, "MANUFACTURER_BILLING_DB": billing.url},
@@ -90,6 +97,7 @@ def manufacturer(to: Path, mariadb: MariaDB, postgres: Postgres) -> World:
             "feed": keys_in_csv(feed),
             "invoices": billing.column("invoices", "number"),
             "papers": {p.name for p in papers.iterdir()},
+            "logs": {p.name for p in logs.iterdir()},
         },
         left={
             "account 1": (None, None, None),
@@ -105,6 +113,7 @@ def manufacturer(to: Path, mariadb: MariaDB, postgres: Postgres) -> World:
             "feed": {"p2"},
             "invoices": {"2021-1"},
             "papers": {"2021-1.pdf"},
+            "logs": {"web.log", "web.log.1"},
         },
         orders=lambda home: withdraw(home, LEAVES, "newsletter"),
         # One account: every run through its table meets it.

@@ -91,6 +91,13 @@ def keys_in_csv(path: Path) -> set[str]:
     return {line.partition(",")[0] for line in path.read_text(encoding="utf-8").splitlines()[1:]}
 
 
+def write_file(path: Path, day: str) -> None:
+    """A file that was last written on that day."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"something")
+    os.utime(path, (noon(day).timestamp(),) * 2)
+
+
 def noon(day: str) -> datetime:
     """An instant of that day."""
     return datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC).replace(hour=12)
