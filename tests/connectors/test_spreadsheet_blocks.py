@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from retention.connectors.base import Result
-from retention.connectors.spreadsheet import blocks
+from retention.connectors.spreadsheet import blockreader
 from retention.connectors.spreadsheet.blocks import Block
 from retention.connectors.spreadsheet.lookup import short_among, with_words_of
 from retention.connectors.spreadsheet.package import Package
@@ -320,8 +320,8 @@ def written(path: Path, odd: set[int]) -> Path:
 
 
 def carefully(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "_alike", lambda _: None)
-    monkeypatch.setattr(blocks, "_GIVE_UP", 0)
+    monkeypatch.setattr(blockreader, "alike", lambda _: None)
+    monkeypatch.setattr(blockreader, "_GIVE_UP", 0)
 
 
 @settings(deadline=None, max_examples=15)

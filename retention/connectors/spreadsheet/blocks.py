@@ -9,66 +9,23 @@ read carefully, by itself; both ways say the same of every row that both can rea
 
 from __future__ import annotations
 
-import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
-from itertools import islice, repeat
-from operator import itemgetter, lt
+from itertools import repeat
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from retention.connectors.base import Value
-from retention.connectors.spreadsheet.sheetxml import (
-    KINDS,
-    SheetXml,
-    column_number,
-    parse_row,
-    plain_number,
-)
+from retention.connectors.spreadsheet.layouts import Layout, Place
+from retention.connectors.spreadsheet.sheetxml import KINDS, plain_number
 from retention.connectors.spreadsheet.strings import SharedStrings
 from retention.connectors.spreadsheet.table import SEPARATOR, Cell, Row, head_of, key_of, scalar_of
-from retention.connectors.spreadsheet.xmltext import Guard, odd, sound, unescape
+from retention.connectors.spreadsheet.xmltext import odd, sound, unescape
 
-_ROW = rb'(<row r="([1-9]\d{0,6}+)"((?: [\w:]++="(?:[\d.:]*+|true|false)")*+)(?:/>|%b</row>))'
-_CELL = rb'<c r="%b\2"%b'
-_TYPE = rb'(?: t="(s|str|[nbed])")?+'
-_VALUE = rb"(?:/>|><v>([^<]*+)</v></c>)"
-_INLINE = rb' t="inlineStr"(?:/>|><is><t(?: xml:space="preserve")?+>([^<]*+)</t></is></c>)'
-_SEEN = re.compile(
-    rb'<c r="([A-Z]{1,3})\d++"((?: s="\d++")?+)(?: t="(s|str|[nbed])")?+(/?)>'
-    rb"(?(4)|<v>[^<]*+</v></c>)"
-)
-_LETTERS = re.compile(rb'<c r="([A-Z]{1,3})\d')
-_WIDEST = 200
-_PATIENCE = 4
 _SHORT = 7
 _SEPARATOR = SEPARATOR.decode()
-_GIVE_UP = 8
-"""Patterns are made anew for wider rows this often; then the rest is read carefully."""
-
-
-class Place(NamedTuple):
-    """Where a column stands in what a pattern finds."""
-
-    column: int
-    kind: bytes | None
-    """Type of all its cells; None: it stands before the value."""
-    at: int
-    inline: bool = False
-    """Whether text written in the cell itself stands after the value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A pattern of rows and what its groups are."""
-
-    pattern: re.Pattern[bytes]
-    places: tuple[Place, ...]
-    optional: bool
-    """Whether a group may have found nothing."""
 
 
 class Column(NamedTuple):
@@ -378,191 +335,3 @@ def _cells(columns: Sequence[Column], at: int) -> Iterator[Cell]:
         index = c.shared[at] if c.shared is not None else -1
         if c.values[at] or index >= 0:
             yield Cell(c.column, c.kind or c.kinds[at], c.values[at], shared=index)
-
-
-def _found(layout: Layout, region: bytes) -> Sequence[Sequence[bytes]] | None:
-    """What each group has found, if the pattern has matched the whole region."""
-    if layout.optional:
-        found = layout.pattern.findall(region)
-        whole = sum(map(len, map(itemgetter(0), found))) == len(region)
-        return list(zip(*found, strict=True)) if whole else None
-    # One flat list: what stands between two matches, and the groups of each.
-    pieces = layout.pattern.split(region)
-    step = layout.pattern.groups + 1
-    if len(pieces) == 1 or any(pieces[::step]):
-        return None
-    return [pieces[at::step] for at in range(1, step)]
-
-
-class BlockReader:
-    """One pass over a sheet, in blocks where its rows allow it and row by row where not."""
-
-    def __init__(self, xml: SheetXml, strings: SharedStrings, guard: Guard | None) -> None:
-        self.xml, self._strings, self._guard = xml, strings, guard
-        self._alike: Layout | None = None
-        """The last layout of rows that are all alike."""
-        self._differ = 0
-        """Regions in a row whose rows were not."""
-        self._wide: Layout | None = None
-        self._letters: set[bytes] = set()
-        self._widened = 0
-
-    def read(self) -> Iterator[Block | Row]:
-        """Every row in order. Raises PermanentFailure."""
-        xml, last = self.xml, 0
-        self._begin()
-        for region in xml.regions():
-            if self._guard is not None and (b"<!" in region or b"<?" in region):
-                self._guard.feed(region)
-                raise odd(xml.part, "holds something between its rows")
-            for piece in self._pieces(region):
-                if isinstance(piece, Block):
-                    numbers = piece.numbers
-                    rising = all(map(lt, numbers, islice(numbers, 1, None)))
-                    if numbers[0] <= last or not rising:
-                        raise odd(xml.part, f"the rows after row {last} are out of order")
-                    last = numbers[-1]
-                    yield piece
-                else:
-                    last = xml.number(piece, last)
-                    yield parse_row(last, piece, xml.grammar, self._strings, xml.part)
-        self._feed(xml.closed + xml.tail)
-        if self._guard is not None:
-            self._guard.close()
-
-    def _begin(self) -> None:
-        head = self.xml.head
-        self._feed(head + self.xml.opened)
-        if self._guard is not None and (b"<!" in head or head.rfind(b"<?") > 3):
-            raise odd(self.xml.part, "holds something before its rows")
-
-    def _feed(self, piece: bytes) -> None:
-        if self._guard is not None and piece:
-            self._guard.feed(piece)
-
-    def _pieces(self, region: bytes) -> Iterator[Block | bytes]:
-        """Blocks, and rows that no pattern matches, after they have been guarded."""
-        if self.xml.grammar.prefix:
-            self._feed(region)
-            yield from self.xml.split(region)
-            return
-        block = self._whole(region)
-        if block is not None:
-            yield self._accepted(block)
-            return
-        yield from self._by_row(region)
-
-    def _whole(self, region: bytes) -> Block | None:
-        """The region as one block, if it is one."""
-        for layout in self._layouts(region):
-            groups = _found(layout, region)
-            if groups is None:
-                continue
-            block = Block(layout, groups, self._strings, self.xml.part)
-            if self._guard is None or block.sound():
-                if layout is self._alike:
-                    self._differ = 0
-                return block
-        return None
-
-    def _layouts(self, region: bytes) -> Iterator[Layout]:
-        """What may match the region: rows that are all alike, then any rows."""
-        self._differ += 1
-        # Where rows differ, a sheet is not asked again and again whether they do.
-        if self._differ <= _PATIENCE or self._differ % _PATIENCE == 0:
-            before = self._alike
-            if before is not None:
-                yield before
-            self._alike = _alike(region[region.rfind(b"<row ") :])
-            if self._alike is not None and self._alike is not before:
-                yield self._alike
-        yield from self._widest(region)
-
-    def _widest(self, region: bytes) -> Iterator[Layout]:
-        """The layout for all columns seen so far, unless there are too many."""
-        if self._widened < _GIVE_UP:
-            letters = set(_LETTERS.findall(region))
-            if not letters <= self._letters:
-                self._letters |= letters
-                self._widened += 1
-                self._wide = None
-                if len(self._letters) <= _WIDEST:
-                    ordered = sorted(self._letters, key=column_number)
-                    self._wide = _any_row(tuple(ordered))
-        if self._wide is not None:
-            yield self._wide
-
-    def _by_row(self, region: bytes) -> Iterator[Block | bytes]:
-        layout = self._wide
-        run: list[tuple[bytes, ...]] = []
-        at = 0
-        for raw in self.xml.split(region):
-            begin = region.index(raw, at)
-            between = region[at:begin].strip()
-            match = layout.pattern.fullmatch(raw) if layout is not None else None
-            if layout is not None and run and (match is None or between):
-                yield from self._run(layout, run)
-                run = []
-            # Expat must see everything in its place: what stands between rows comes here.
-            self._feed(between)
-            at = begin + len(raw)
-            if match is not None:
-                run.append(match.groups(b""))
-            else:
-                self._feed(raw)
-                yield raw
-        if layout is not None and run:
-            yield from self._run(layout, run)
-        self._feed(region[at:])
-
-    def _run(self, layout: Layout, run: list[tuple[bytes, ...]]) -> Iterator[Block | bytes]:
-        block = Block(layout, list(zip(*run, strict=True)), self._strings, self.xml.part)
-        if self._guard is None or block.sound():
-            yield self._accepted(block)
-            return
-        for found in run:
-            self._feed(found[0])
-            yield found[0]
-
-    def _accepted(self, block: Block) -> Block:
-        """The block, once its place in the part and its rows' attributes have been guarded."""
-        if self._guard is not None:
-            told = b"".join(b'<row r="1"%b/>' % said for said in block.attributes())
-            self._guard.feed(told)
-        return block
-
-
-@lru_cache(maxsize=32)
-def _any_row(letters: tuple[bytes, ...]) -> Layout:
-    """Rows whose cells stand in these columns, in this order, each of any type or missing."""
-    cell = b"(?:" + _TYPE + _VALUE + b"|" + _INLINE + b")"
-    cells = b"".join(
-        b"(?:" + _CELL % (name, rb'(?: s="\d++")?+' + cell) + b")?+" for name in letters
-    )
-    places = tuple(
-        Place(column_number(name), None, 4 + 3 * at, inline=True) for at, name in enumerate(letters)
-    )
-    return Layout(re.compile(_ROW % (b">" + cells)), places, optional=True)
-
-
-@lru_cache(maxsize=64)
-def _shaped(shape: tuple[tuple[bytes, bytes, bytes, bool], ...]) -> Layout:
-    cells: list[bytes] = []
-    places: list[Place] = []
-    for letters, style, kind, empty in shape:
-        said = style + (b' t="%b"' % kind if kind else b"")
-        cells.append(_CELL % (letters, said + (b"/>" if empty else b"><v>([^<]*+)</v></c>")))
-        if not empty:
-            places.append(Place(column_number(letters), kind, 3 + len(places)))
-    # An empty row would leave groups without anything found.
-    row = _ROW.replace(b"(?:/>|%b</row>)", b"%b</row>")
-    return Layout(re.compile(row % (b">" + b"".join(cells))), tuple(places), optional=False)
-
-
-def _alike(row: bytes) -> Layout | None:
-    """The layout of rows with the same columns, styles and types as this one, if that is plain."""
-    seen = list(_SEEN.finditer(row))
-    if not seen or len(seen) > _WIDEST:
-        return None
-    layout = _shaped(tuple((m[1], m[2], m[3] or b"", m[4] == b"/") for m in seen))
-    return layout if layout.pattern.fullmatch(row) else None

@@ -8,7 +8,8 @@ from typing import Any
 
 from lxml import etree
 
-from retention.connectors.spreadsheet.blocks import Block, BlockReader
+from retention.connectors.spreadsheet.blockreader import BlockReader
+from retention.connectors.spreadsheet.blocks import Block
 from retention.connectors.spreadsheet.package import Package, relationships_part, resolve
 from retention.connectors.spreadsheet.sheetxml import SheetXml, column_letters, parse_row
 from retention.connectors.spreadsheet.strings import SharedStrings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     SecretStr,
     field_validator,
+    model_validator,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -86,21 +87,61 @@ class Child(_Settings):
 class Uploads(_Settings):
     """Files that belong to a row."""
 
-    column: str = Field(description="Holds the file's path below `root`; empty: no file.")
+    column: str = Field(
+        default="", description="Holds the file's path below `root`; empty: no file."
+    )
     root: str = Field(description="Folder that no path may lead out of.")
+
+
+StoreName = Literal[
+    "flamingo", "flamingo-contacts", "cfdb7", "gravity-forms", "gravity-forms-drafts", "wpforms"
+]
+"""Ready mappings: what `wordpress.stores` knows."""
 
 
 class SqlLocation(_Settings):
     """A table whose rows are records."""
 
-    table: str = Field(min_length=1, description="`table` or `schema.table`.")
-    key: str = Field(min_length=1, description="Column that is unique: one row, one key.")
+    table: str = Field(default="", description="`table` or `schema.table`.")
+    key: str = Field(default="", description="Column that is unique: one row, one key.")
+    store: StoreName | None = Field(
+        default=None, description="A ready mapping, instead of `table` and `key`."
+    )
+    prefix: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_]{0,50}$",
+        description="What the site's table names begin with, for `store`. Default: `wp_`.",
+    )
     timezone: str | None = Field(
         default=None,
         description="Zone of dates that are stored without one. Default: the organisation's.",
     )
     children: tuple[Child, ...] = ()
-    uploads: Uploads | None = None
+    uploads: Uploads | None = Field(
+        default=None, description="With `store`, only the folder: `…/wp-content/uploads`."
+    )
+
+    @field_validator("uploads", mode="before")
+    @classmethod
+    def _folder_alone(cls, value: Any) -> Any:
+        return {"root": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        """A table that is described, or a ready mapping that describes it."""
+        if self.store is None:
+            lacking = [name for name in ("table", "key") if not getattr(self, name)]
+            if lacking:
+                raise ValueError(f"say `{'` and `'.join(lacking)}`, or a `store`")
+            if self.uploads is not None and not self.uploads.column:
+                raise ValueError("`uploads` needs the `column` that holds the file's path")
+            if self.prefix is not None:
+                raise ValueError("`prefix` is for a `store`")
+        elif self.table or self.key or self.children:
+            raise ValueError("a `store` knows its table, key and children: leave them out")
+        elif self.uploads is not None and self.uploads.column:
+            raise ValueError("with a `store`, `uploads` is the folder alone")
+        return self
 
     @field_validator("key", mode="before")
     @classmethod

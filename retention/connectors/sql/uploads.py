@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,15 @@ class Root:
             )
         return data
 
+    def beside(self, path: str, form: re.Pattern[str]) -> list[str]:
+        """Plain files in the same folder whose names match, as paths. Raises UnsafePath."""
+        with self._folder_of(path) as (folder, name):
+            if folder is None:
+                return []
+            found = [n for n in os.listdir(folder) if n != name and form.fullmatch(n)]
+            head = path[: len(path) - len(name)]
+            return [f"{head}{n}" for n in sorted(found) if _is_plain(folder, n)]
+
     @contextmanager
     def _folder_of(self, path: str) -> Iterator[tuple[int | None, str]]:
         """The opened folder that holds the file, None where it does not exist, and its name."""
@@ -105,6 +115,13 @@ def _step(handle: int | None, part: str) -> int | None:
     if handle is not None:
         os.close(handle)
     return inner
+
+
+def _is_plain(folder: int, name: str) -> bool:
+    try:
+        return _is_file(folder, name)
+    except UnsafePath:
+        return False
 
 
 def _is_file(folder: int, name: str) -> bool:
