@@ -109,8 +109,8 @@ def test_doctor_looks_at_folders(folders: Shop) -> None:
     assert "4711" not in told
 
 
-def test_a_daemon_killed_while_it_deletes_loses_nothing(folders: Shop) -> None:
-    """Killed at any moment of a run over folders, the next one ends it; the log says all of it."""
+def test_a_run_killed_while_it_deletes_loses_nothing(folders: Shop) -> None:
+    """Killed in the middle of a folder: a daemon ends the work, and the log says all of it."""
     many = {folders.folder / "php" / f"{n % 7}" / f"sess_{n}" for n in range(1_500)}
     for file in many:
         _write(file, 10)
@@ -119,16 +119,16 @@ def test_a_daemon_killed_while_it_deletes_loses_nothing(folders: Shop) -> None:
         _write(file, 1)
     for policy in POLICIES:
         folders("approve", policy)
-    for wait in (0.8, 1.2, 1.6):
-        daemon = folders.start("run", "sessions-two-days")
-        time.sleep(wait)
-        daemon.send_signal(signal.SIGKILL)
-        daemon.communicate()
+    dying = folders.start("run", "sessions-two-days")
+    while dying.poll() is None and all(f.exists() for f in many):
+        time.sleep(0.001)
+    dying.send_signal(signal.SIGKILL)
+    dying.communicate()
     deadline = time.monotonic() + 120
     while any(f.exists() for f in many - kept):
         assert time.monotonic() < deadline
-        # What the dead processes held is free again within a minute.
-        folders("run", "sessions-two-days", code=None)
+        # What the dead process held is free again within a minute; a daemon takes it up.
+        folders("daemon", "--once", code=None)
         time.sleep(1)
     assert all(f.exists() for f in kept)
     assert not list(folders.folder.rglob(".retention-disposal-*/*"))

@@ -29,7 +29,7 @@ class _Differs(Exception):
     """What was deleted is not what was meant."""
 
 
-class _Undeletable(Exception):
+class Undeletable(Exception):
     """A file could not be removed; carries the key, which is never printed."""
 
     def __init__(self, key: Any) -> None:
@@ -107,7 +107,7 @@ class Act:
         while True:
             try:
                 return self._erase_carefully(keyed, barred)
-            except _Undeletable as found:
+            except Undeletable as found:
                 barred[found.key] = "upload-undeletable"
 
     def _erase_at_once(self, keyed: Keyed) -> list[Outcome]:
@@ -189,7 +189,7 @@ class Act:
                 try:
                     self._root.remove(path)
                 except (OSError, UnsafePath):
-                    raise _Undeletable(key) from None
+                    raise Undeletable(key) from None
 
     # --- masking ----------------------------------------------------------------------------
 

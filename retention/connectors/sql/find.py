@@ -27,16 +27,16 @@ def pages(
     """Every row that may match, in the order of the key."""
     layout = reading.layout
     key = layout.key_column
-    wanted = (*pushed(layout, target), *_within(layout, target.span))
+    wanted = (*pushed(layout, target), *within(layout, target.span))
     statement = select(*reading.columns).where(*wanted).order_by(key).limit(size)
-    after = _after(layout, cursor)
+    after = after(layout, cursor)
     while True:
         page = statement if after is None else statement.where(key > after)
         rows = session.told(target.name, partial(_rows, session, page))
         if not rows:
             return
         after = rows[-1][0]
-        yield Page(list(reading.records(rows)), _cursor(layout, after), len(rows))
+        yield Page(list(reading.records(rows)), cursor_of(layout, after), len(rows))
         if len(rows) < size:
             return
 
@@ -45,11 +45,11 @@ def _rows(session: Session, statement: Select[Any]) -> list[tuple[Any, ...]]:
     return fetch(session.reading(), statement)
 
 
-def _cursor(layout: Layout, after: Any) -> str:
+def cursor_of(layout: Layout, after: Any) -> str:
     return json.dumps({"table": layout.container, "after": layout.to_text(after)})
 
 
-def _after(layout: Layout, cursor: str | None) -> Any:
+def after(layout: Layout, cursor: str | None) -> Any:
     """The key to go on behind; None, the beginning, for a cursor of something else."""
     try:
         said = json.loads(cursor or "")
@@ -76,7 +76,7 @@ def spans(
     return tuple(json.dumps(span) for span in pairwise(cuts))
 
 
-def _within(layout: Layout, span: str | None) -> list[ColumnElement[bool]]:
+def within(layout: Layout, span: str | None) -> list[ColumnElement[bool]]:
     if span is None:
         return []
     first, end = json.loads(span)

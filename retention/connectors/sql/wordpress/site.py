@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import Inspector, inspect, select
+from sqlalchemy import Inspector, inspect, select, text
 from sqlalchemy.sql import TableClause
 from sqlalchemy.types import TypeEngine
 
@@ -91,3 +91,15 @@ class Site:
         if self._inspector is None:
             self._inspector = inspect(self.session.reading())
         return self._inspector
+
+
+def rows_come_back(session: Session, table: str) -> bool:
+    """Whether a rollback brings back rows of this table: MyISAM's do not."""
+    if session.kind != "mysql":
+        return True
+    asked = text(
+        "SELECT engine FROM information_schema.tables"
+        " WHERE table_schema = database() AND table_name = :name"
+    )
+    engine = session.reading().execute(asked, {"name": table}).scalar()
+    return str(engine or "").casefold() not in {"myisam", "aria", "memory", "csv", "archive"}
