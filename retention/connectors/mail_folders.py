@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -94,6 +95,15 @@ def resolve(
         for folder in _matching(item, folders, place):
             found[folder.name] = folder
     return tuple(found[name] for name in sorted(found))
+
+
+def covered(wanted: Sequence[str], folders: Sequence[MailFolder], place: str) -> set[str]:
+    """Names of a location's folders that are there; one that vanished stops no look."""
+    found: set[str] = set()
+    for item in wanted:
+        with suppress(PermanentFailure):
+            found.update(folder.name for folder in resolve((item,), folders, place))
+    return found
 
 
 def _matching(item: str, folders: Sequence[MailFolder], place: str) -> list[MailFolder]:

@@ -8,7 +8,7 @@ might be a correspondent counts as one where the header is malformed (a hold mus
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -28,14 +28,20 @@ _DATE = re.compile(
     r"\s*(?:[A-Za-z]{3},\s*)?(\d{1,2})\s+([A-Za-z]{3})\s+(\d{4})\s+"
     r"(\d{2}):(\d{2}):(\d{2})\s+([+-])(\d{2})(\d{2})\s*(?:\([^()]*\)\s*)?"
 )
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"(?!@)', re.DOTALL)
+_CLOSING = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _COMMENT = re.compile(r"\([^()]*\)")
-_QUOTED_LOCAL = re.compile(r'"((?:[^"\\]|\\.)*)"@([^\s<>,;:()"]+)')
+_DOMAIN = re.compile(r'[^\s<>,;:()"]+')
 _NOT_ADDRESS = re.compile(r'[\s<>,;:()"\\]+')
 _TRIM = ".'`[]{}|*=?!"
 _LONG = 64 * 1024
 """Beyond this, quotes are not paired any more (hostile ones would take for ever): all counts."""
+_WORDY = 4 * 1024
+"""Beyond this, encoded words are not read any more: the library's pattern takes for ever too."""
 _CACHED = 512
+LONGEST = 4 * 1024 * 1024
+"""Headers beyond this are not held in memory: such a message has no dates, so it is never due."""
+TOO_LONG = b"\0too long"
+"""Stands for such headers; none can read like this."""
 
 
 def split(block: bytes) -> dict[str, list[bytes]]:
@@ -70,7 +76,7 @@ def text(value: bytes) -> str:
 
 def decoded(value: str) -> str:
     """A value with its encoded words (RFC 2047) read; unknown encodings stay as written."""
-    if "=?" not in value:
+    if "=?" not in value or len(value) > _WORDY:
         return value
     try:
         return "".join(
@@ -97,7 +103,11 @@ def _addresses_in(value: bytes) -> tuple[str, ...]:
     quoted_locals: list[str] = []
     if len(plain) <= _LONG:
         if '"' in plain:
-            quoted_locals = [f'"{m[1]}"@{m[2]}'.lower() for m in _QUOTED_LOCAL.finditer(plain)]
+            quoted_locals = [
+                f"{plain[start:end]}@{m[0]}".lower()
+                for start, end in _quotes(plain, local=True)
+                if (m := _DOMAIN.match(plain, end + 1))
+            ]
             plain = _without_quoted(plain)
         if "(" in plain:
             plain = _COMMENT.sub(" ", plain)
@@ -115,11 +125,32 @@ _cached = lru_cache(maxsize=8192)(_addresses_in)
 
 def _without_quoted(value: str) -> str:
     """Quoted names removed, unless the quotes do not pair up sensibly."""
-    removed = _QUOTED.findall(value)
-    if any("<" in part and "@" in part for part in removed):
-        return value
-    rest = _QUOTED.sub(" ", value)
+    left: list[str] = []
+    done = 0
+    for start, end in _quotes(value, local=False):
+        part = value[start:end]
+        if "<" in part and "@" in part:
+            return value
+        left.append(value[done:start])
+        done = end
+    rest = " ".join([*left, value[done:]])
     return value if rest.count('"') % 2 else rest
+
+
+def _quotes(value: str, *, local: bool) -> Iterator[tuple[int, int]]:
+    """Where quoted texts begin and end. `local`: those before an `@`, else all others.
+
+    Linear: a quote that is never closed ends the search, since every later one is escaped as seen
+    from it; and after one of the wrong kind its end may begin the next.
+    """
+    at = value.find('"')
+    while at >= 0 and (m := _CLOSING.match(value, at + 1)):
+        end = m.end()
+        if value.startswith("@", end) is local:
+            yield at, end
+            at = value.find('"', end)
+        else:
+            at = end - 1
 
 
 def _tokens(value: str) -> list[str]:

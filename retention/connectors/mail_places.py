@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from datetime import date, datetime
 from enum import StrEnum
 from hashlib import blake2b
+from operator import itemgetter
 from typing import NamedTuple
 
 from retention.connectors import mail_headers
@@ -300,13 +301,21 @@ def erase(refs: Sequence[Ref], on: Places, beside: Beside | None = None) -> Iter
         yield from on.erase(refs)
         return
     acts = yield from _checked(refs, on, beside)
-    for folder in sorted({on.container(p) for act in acts for p in act.left}):
-        here = [(act, p) for act in acts if act.whole for p in act.in_folder(folder, on)]
-        by_place = {p: act for act, p in here}
-        given = [Ref(folder, p, act.left[p], act.ref.trace) for act, p in here]
+    by_folder: dict[str, list[tuple[str, _Act]]] = {}
+    for act in acts:
+        for place in act.left:
+            by_folder.setdefault(on.container(place), []).append((place, act))
+    for folder, inside in sorted(by_folder.items(), key=itemgetter(0)):
+        here: dict[str, list[_Act]] = {}
+        for place, act in inside:
+            if act.whole:
+                # Two records may share a place: one was found before the other's key was made.
+                here.setdefault(place, []).append(act)
+        given = [Ref(folder, p, act.left[p], act.ref.trace) for p, (act, *_) in here.items()]
         for outcome in on.erase(given) if given else ():
-            by_place[outcome.key].note(outcome)
-        for act in acts:
+            for act in here[outcome.key]:
+                act.note(outcome)
+        for act in dict.fromkeys(act for _, act in inside):
             if act.settled():
                 yield act.outcome()
 
@@ -325,9 +334,6 @@ class _Act:
     @property
     def whole(self) -> bool:
         return self.failed is None
-
-    def in_folder(self, folder: str, on: Places) -> list[str]:
-        return [p for p in self.left if on.container(p) == folder]
 
     def note(self, outcome: Outcome) -> None:
         del self.left[outcome.key]

@@ -28,7 +28,7 @@ def references(headers: mail_headers.Headers) -> tuple[str, ...]:
     cited = [one for value in headers.get("references", ()) for one in _ids(value)]
     if len(cited) > _MOST:
         cited = [cited[0], *cited[1 - _MOST :]]
-    for value in headers.get("in-reply-to", ()):
+    for value in headers.get("in-reply-to", ())[:_MOST]:
         cited += _ids(value)[:1]
     return tuple(dict.fromkeys(mail_headers.text(one) for one in cited))
 

@@ -112,7 +112,7 @@ def _location(name: str, bundle: Bundle) -> str:
 
 
 def _lies_in(location: LocationModel) -> str:
-    for word in ("table", "sheet", "folders", "glob"):
+    for word in ("table", "store", "sheet", "folders", "glob"):
         value = location.settings.get(word)
         if isinstance(value, str):
             return f"{word} {value}"

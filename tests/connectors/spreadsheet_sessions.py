@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from msoffcrypto.method.ecma376_agile import ECMA376Agile
 from openpyxl import load_workbook
 from pydantic import SecretStr
 
@@ -16,6 +18,20 @@ from retention.connectors.spreadsheet import connect
 from retention.connectors.spreadsheet.settings import SpreadsheetLocation, SpreadsheetSystem
 
 FIELDS = ("name", "email")
+
+
+@cache
+def spun_once() -> None:
+    """Hash each password with each salt only once in this process.
+
+    A hundred thousand hashes in Python give the same every time; to open a file takes them twice,
+    and a test opens the same file again and again.
+    """
+    name = "_derive_iterated_hash_from_password"
+    setattr(ECMA376Agile, name, staticmethod(cache(getattr(ECMA376Agile, name))))
+
+
+spun_once()
 
 
 def session(path: Path, password: str | None = None) -> Connector:

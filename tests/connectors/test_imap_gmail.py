@@ -21,8 +21,9 @@ from retention.connectors.base import (
     Target,
     containers_of,
 )
-from retention.connectors.imap.labels import LIMITS, Ids
+from retention.connectors.imap.labels import LIMITS
 from retention.connectors.imap.settings import ImapLocation
+from retention.connectors.mail_index import Numbers
 from retention.errors import ConnectorError, PermanentFailure, TemporaryFailure
 from tests.connectors.gmail_world import PASSWORD, USER, mail, open_gmail
 from tests.connectors.imap_world import location
@@ -391,7 +392,7 @@ def test_a_folder_size_limit_stops_discovery_and_proof() -> None:
 
 def test_ids_are_remembered_exactly() -> None:
     """A message taken for one already seen would be forgotten: no hashes here."""
-    seen = Ids()
+    seen = Numbers()
     numbers = [n * (2**61 - 1) % 2**64 for n in range(1, 70_000)]
     for number in numbers:
         seen.add(number)

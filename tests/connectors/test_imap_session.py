@@ -17,7 +17,7 @@ from imapclient import IMAPClient
 from pydantic import SecretStr, ValidationError
 
 from retention.connectors.base import Connector, Level, Probe, Ref, Result
-from retention.connectors.imap import session as session_module
+from retention.connectors.imap import connecting
 from retention.connectors.imap.settings import ImapSystem, Tls
 from retention.errors import ConnectorError, CredentialsRefused, PermanentFailure, TemporaryFailure
 from tests.connectors.imap_world import (
@@ -382,14 +382,14 @@ def test_only_this_machine_may_do_without_tls(peer: str, here: bool) -> None:
         def getpeername(self) -> tuple[str, int]:
             return peer, 143
 
-    assert session_module._on_this_machine(Connected()) is here  # type: ignore[arg-type]  # as a socket tells it
+    assert connecting._on_this_machine(Connected()) is here  # type: ignore[arg-type]  # as a socket tells it
 
 
 def test_no_password_in_the_clear_to_another_machine(
     dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`tls: none` is for this machine: elsewhere the login is refused before it is sent."""
-    monkeypatch.setattr(session_module, "_on_this_machine", lambda _: False)
+    monkeypatch.setattr(connecting, "_on_this_machine", lambda _: False)
     error = failing(open_imap(dovecot.user()))
     assert (error.code, error.permanent) == ("tls", True)
     assert "starttls" in error.hint

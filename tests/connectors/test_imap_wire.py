@@ -11,16 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retention.connectors import mail_headers
-from retention.connectors.imap.wire import (
-    LostError,
-    Response,
-    expand,
-    instant,
-    parse_any_fetch,
-    parse_fetch,
-    quoted,
-    uid_sets,
-)
+from retention.connectors.imap.answers import Response, instant, parse_any_fetch, parse_fetch
+from retention.connectors.imap.asking import quoted
+from retention.connectors.imap.failures import LostError
+from retention.connectors.imap.sets import expand, uid_sets
 from retention.connectors.mail_folders import MailFolder, decode_utf7, encode_utf7, resolve
 from retention.connectors.mail_index import Sightings
 from retention.errors import PermanentFailure
@@ -262,6 +256,6 @@ def test_many_sightings_are_small() -> None:
     sightings = Sightings()
     for number in range(150_000):
         sightings.add(f"<{number}@example.com>")
-    assert len(sightings._sealed) == 2
+    assert len(sightings._hashes._sealed) == 2
     assert all(f"<{n}@example.com>" in sightings for n in range(0, 150_000, 777))
     assert "<150000@example.com>" not in sightings

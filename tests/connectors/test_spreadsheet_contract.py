@@ -24,6 +24,7 @@ from retention.connectors.spreadsheet.settings import SpreadsheetLocation, Sprea
 from retention.testing.contract import ConnectorContract
 from retention.testing.world import ODD_NAMES, Plan, World
 from tests.connectors import ods_files
+from tests.connectors.spreadsheet_sessions import spun_once
 
 PASSWORD = "open sesame, please"
 HEADER = ("key", "received", "status", "email", "note")
@@ -160,8 +161,12 @@ class XlsmWorld(XlsxWorld):
 class SealedXlsxWorld(XlsxWorld):
     password = PASSWORD
     secrets = (PASSWORD,)
-    # Each look costs a hundred thousand hashes.
+    # Each new file costs a hundred thousand hashes.
     odd_names = ODD_NAMES[-4:]
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        spun_once()
+        super().__init__(folder, patch)
 
     def load(self) -> Workbook:
         plain = io.BytesIO()

@@ -14,6 +14,8 @@ from openpyxl import Workbook, load_workbook
 
 from retention.connectors.base import Result
 from retention.connectors.spreadsheet.dates import from_serial, from_text
+from retention.connectors.spreadsheet.rowxml import Formulas, renumber
+from retention.connectors.spreadsheet.sheetxml import grammar
 from retention.connectors.spreadsheet.shift import (
     RowMap,
     Unshiftable,
@@ -327,3 +329,34 @@ def test_kept_rows_are_the_same_whatever_goes(
         kept = [(*r[:2], "x", *r[3:]) if n - 1 in gone else r for n, r in enumerate(before)]
         assert values(path) == kept
     load_workbook(path).close()
+
+
+PIECES = ("E7", "$E7", "E$7", "E8", "e7", "7", "7.5", "SUM(", "LOG10(", "IF(", "ROW(", ")", "+",
+          "*", ",", ":", ";", "&amp;", "&lt;", '"E7"', "Offers!", "'E7'!", "A:A", "7:7", "Total",
+          "TRUE", "#REF!", "{1}", "T[x]", "_x7", "É7", " ")  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_rows_that_read_themselves_are_moved_as_all_others(formulas: list[str]) -> None:
+    """The short way for formulas of their own row says what the long way says, or is not taken."""
+    cells = "".join(
+        f'<c r="{"FGH"[n]}7" t="str"><f>{text}</f><v>E7 7</v></c>'
+        for n, text in enumerate(formulas)
+    )
+    raw = f'<row r="7"><c r="A7" s="7"><v>7</v></c>{cells}</row>'.encode()
+    rows = RowMap([3, 5], breaking=True)
+    names = grammar(b"")
+    try:
+        wanted = renumber(Formulas("Offers", rows, names).put_right(7, raw), 5, names)
+    except Unshiftable:
+        with pytest.raises(Unshiftable):
+            Formulas("Offers", rows, names).moved(7, raw, 5)
+        return
+    assert Formulas("Offers", rows, names).moved(7, raw, 5) == wanted

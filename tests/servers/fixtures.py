@@ -11,6 +11,7 @@ from tests.servers.libreoffice import LibreOffice
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
 from tests.servers.redis import Redis
+from tests.servers.wordpress import WordPress
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +47,18 @@ def libreoffice() -> Iterator[LibreOffice]:
     """LibreOffice with a profile of its own; each test opens its own workbooks in it."""
     with LibreOffice.start() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def wordpress_site(mariadb: MariaDB) -> Iterator[WordPress]:
+    """WordPress, installed once; tests take `wordpress`."""
+    site = WordPress.start(mariadb)
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def wordpress(wordpress_site: WordPress) -> WordPress:
+    """WordPress as it was installed, with the empty tables of the form plugins."""
+    wordpress_site.clean()
+    return wordpress_site

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from retention.connectors import mail_headers
 from retention.connectors.base import Page, Record, Target
+from retention.connectors.imap.answers import body_of
 from retention.connectors.imap.copies import Copies, windows
 from retention.connectors.imap.reading import parse_key, read_records, stay, void
 from retention.connectors.imap.session import Opened, Session
+from retention.connectors.imap.sets import uid_sets
 from retention.connectors.imap.spans import Range
-from retention.connectors.imap.wire import body_of, uid_sets
 from retention.connectors.mail_folders import MailFolder
 from retention.connectors.mail_groups import Groups
 from retention.connectors.mail_index import Sightings
@@ -176,6 +177,7 @@ class Collector:
                 )
             uids = [uid for uid in uids if low <= uid <= last and uid < end]
             for start in range(0, len(uids), _CHUNK):
+                stay(session, opened)
                 wanted, number = self._known_of(uids[start : start + _CHUNK], known, others)
                 if wanted:
                     copies = read_records(session, opened, wanted, sources)

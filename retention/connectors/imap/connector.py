@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, timedelta
 from typing import cast
 
 from retention.connectors import mail_places
@@ -29,6 +27,8 @@ from retention.connectors.base import (
     Target,
 )
 from retention.connectors.base import Opened as Opening
+from retention.connectors.imap.answers import body_of
+from retention.connectors.imap.asking import criteria_of
 from retention.connectors.imap.collecting import Collector
 from retention.connectors.imap.copies import Copies, windows
 from retention.connectors.imap.erasing import Erasing, refuse_unsafe
@@ -47,18 +47,15 @@ from retention.connectors.imap.reading import (
 )
 from retention.connectors.imap.session import Opened, Session
 from retention.connectors.imap.settings import ImapLocation, ImapSystem
-from retention.connectors.imap.spans import Range, cut, ranges_of
+from retention.connectors.imap.spans import Range, cut, range_of
 from retention.connectors.imap.wholes import Wholes
-from retention.connectors.imap.wire import body_of
-from retention.connectors.mail_folders import MailFolder, patterned, resolve
+from retention.connectors.mail_folders import MailFolder, covered, patterned, resolve
 from retention.connectors.mail_places import Unit
 from retention.connectors.mail_sources import Sources, own_addresses
 from retention.errors import PermanentFailure
 
 _WINDOW = 10_000
-_PAGE = 500
-_WIDEST_ZONE = timedelta(hours=14)
-"""No zone of the tz database is further from UTC."""
+_PAGE = 1000
 
 manifest = Manifest(
     kind="imap",
@@ -122,14 +119,8 @@ class ImapConnector:
         return mail_places.nameable(found, target.name)
 
     def _covered(self, target: Target) -> set[str]:
-        """Names of the location's folders that are there; one that vanished stops no look."""
         settings = cast(ImapLocation, target.settings)
-        folders = self._session.folders()
-        covered: set[str] = set()
-        for item in settings.folders:
-            with suppress(PermanentFailure):
-                covered.update(f.name for f in resolve((item,), folders, target.name))
-        return covered
+        return covered(settings.folders, self._session.folders(), target.name)
 
     def count(self, target: Target) -> int | None:
         folders = self._resolved(target)
@@ -143,11 +134,13 @@ class ImapConnector:
         if len(folders) > 1 or _unit(target) is Unit.THREAD:
             # A cut would go through records.
             return (None,)
-        return cut(self._session, folders, self._copies.size, most, least)
+        if not folders:
+            return (None,)
+        return cut(self._session, folders[0], self._copies.size(folders[0]), most, least)
 
     def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
         sources = Sources(target, self._own)
-        criteria = _criteria(target)
+        criteria = criteria_of(target)
         folders = self._resolved(target)
         if target.span is None and mail_places.together(target, _unit(target), len(folders)):
             yield from self._wholes.find(target, _unit(target), folders, criteria, cursor)
@@ -158,15 +151,15 @@ class ImapConnector:
         for folder in folders:
             if folder.name < at.get("folder", ""):
                 continue
-            for within in ranges_of(target.span, folder.name):
-                opened = self._session.open(folder.name, afresh=True)
-                if within.epoch not in (None, opened.uidvalidity):
-                    raise void(self._system)
-                resumed = (folder.name, opened.uidvalidity) == (at.get("folder"), at.get("epoch"))
-                first = max(int(at["next"]) if resumed else 1, within.low or 1)
-                for page in self._pages(opened, first, within, criteria, sources):
-                    self._found.keep(target, sources, page.records)
-                    yield page
+            within = range_of(target.span, folder.name)
+            opened = self._session.open(folder.name, afresh=True)
+            if within is None or within.epoch not in (None, opened.uidvalidity):
+                raise void(self._system)
+            resumed = (folder.name, opened.uidvalidity) == (at.get("folder"), at.get("epoch"))
+            first = max(int(at["next"]) if resumed else 1, within.low or 1)
+            for page in self._pages(opened, first, within, criteria, sources):
+                self._found.keep(target, sources, page.records)
+                yield page
 
     def _pages(
         self, opened: Opened, first: int, within: Range, criteria: bytes, sources: Sources
@@ -276,29 +269,9 @@ class ImapConnector:
         if control is not None and not self._proving.can_read(control):
             yield from (Proof(ref.key, Level.UNKNOWN, "control read failed") for ref in refs)
             return
-        covered = self._covered(target)
-        yield from mail_places.verify(refs, folder_of, lambda r: self._proving.of(r, covered))
+        known = self._covered(target)
+        yield from mail_places.verify(refs, folder_of, lambda r: self._proving.of(r, known))
 
 
 def _unit(target: Target) -> Unit:
     return cast(ImapLocation, target.settings).unit
-
-
-def _criteria(target: Target) -> bytes:
-    """SEARCH keys for the bounds that the server can apply.
-
-    BEFORE compares calendar days in a zone that the server does not tell, so the bound goes to
-    the end of the latest day it can be anywhere. Date headers are not pushed down: servers differ
-    in what they do with a message that has none, and it must never be left out.
-    """
-    keys = []
-    for bound in target.bounds:
-        if bound.source == "internal_date":
-            latest = bound.instant.astimezone(UTC) + _WIDEST_ZONE
-            day = (latest + timedelta(days=1)).date()
-            keys.append(b"BEFORE %d-%s-%d" % (day.day, _MONTH[day.month - 1], day.year))
-    return b" ".join(keys) or b"ALL"
-
-
-_MONTH = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun",
-          b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")  # fmt: skip

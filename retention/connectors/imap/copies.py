@@ -6,15 +6,20 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from retention.connectors import mail_headers
+from retention.connectors.imap.answers import body_of, status_in
+from retention.connectors.imap.asking import quoted
+from retention.connectors.imap.failures import RefusedError
 from retention.connectors.imap.reading import traces_by_size
 from retention.connectors.imap.session import Opened, Session
-from retention.connectors.imap.wire import RefusedError, body_of, quoted, uid_sets
+from retention.connectors.imap.sets import uid_sets
 from retention.connectors.mail_folders import MailFolder
 from retention.connectors.mail_index import Sightings
 from retention.connectors.mail_sources import trace_of
 
 _FEW = 8
 """Up to so many messages the server searches; for more, reading every id once is cheaper."""
+_LONG = 500
+"""Longest id to search for: several go into one command."""
 _WINDOW = 10_000
 _PAGE = 500
 _HEADER = b"UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
@@ -81,11 +86,9 @@ class Copies:
                 if error.code in ("NOPERM", "NONEXISTENT"):
                     return None
                 raise
-        for response in responses:
-            told = response.pieces[-1].rpartition(b"(")[2].rstrip(b") \r\n").upper().split()
-            if b"MESSAGES" in told and b"UIDNEXT" in told:
-                facts = dict(zip(told[::2], map(int, told[1::2]), strict=True))
-                return Seen(facts.get(b"UIDVALIDITY", 0), facts[b"UIDNEXT"], facts[b"MESSAGES"])
+        for facts in map(status_in, responses):
+            if {b"MESSAGES", b"UIDNEXT", b"UIDVALIDITY"} <= facts.keys():
+                return Seen(facts[b"UIDVALIDITY"], facts[b"UIDNEXT"], facts[b"MESSAGES"])
         return self._opened_status(folder)
 
     def _opened_status(self, folder: MailFolder) -> Seen:
@@ -97,6 +100,8 @@ class Copies:
         session = self._session
         opened = session.open(folder.name, afresh=True)
         terms = [b"HEADER MESSAGE-ID " + quoted(t.encode("ascii")) for t in sorted(traces)]
+        # A copy's id may be folded, and so have a blank that the id has not.
+        terms.append(b'HEADER MESSAGE-ID " "')
         criteria = b"OR " * (len(terms) - 1) + b" ".join(terms)
         found: set[str] = set()
         for low, high in windows(session, opened, _WINDOW):
@@ -154,7 +159,8 @@ class Copies:
 
 def _plain(trace: str) -> bool:
     """Can the server search for it? Not for messages without id, nor for odd characters."""
-    return not trace.startswith("#") and trace.isascii() and trace.isprintable()
+    odd = trace.startswith("#") or "=?" in trace or len(trace) > _LONG
+    return not odd and trace.isascii() and trace.isprintable()
 
 
 def windows(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from retention.connectors.base import Outcome, Ref, Result
 from retention.connectors.imap import lifting
+from retention.connectors.imap.answers import Items
 from retention.connectors.imap.reading import (
     by_folder,
     flags_of,
@@ -16,8 +18,8 @@ from retention.connectors.imap.reading import (
     version_of,
 )
 from retention.connectors.imap.session import Opened, Session
+from retention.connectors.imap.sets import uid_sets
 from retention.connectors.imap.settings import WithoutUidplus
-from retention.connectors.imap.wire import Items, uid_sets
 from retention.connectors.mail_places import Refused
 from retention.connectors.mail_sources import Sources
 from retention.errors import ConnectorError, PermanentFailure, TemporaryFailure
@@ -86,6 +88,9 @@ class Erasing:
             # Noticed before a mark is set: the next client to expunge would carry it out.
             yield from (Outcome(r.key, Result.FAILED_PERMANENT, opened.code) for r in refs)
             return
+        if self._sources.flags_decide and self._session.has("CONDSTORE"):
+            # For the number of the last change before we look.
+            opened = self._session.open_numbered(name)
         yield from self._batch(opened, refs)
 
     def _ready(self, name: str) -> Opened | Refused:
@@ -110,7 +115,7 @@ class Erasing:
 
     def _batch(self, opened: Opened, refs: Sequence[Ref]) -> Iterator[Outcome]:
         keyed = [(ref, parse_key(ref.key)) for ref in refs]
-        there = self._preconditions(opened, {key.uid for _, key in keyed})
+        there = self._preconditions({key.uid for _, key in keyed})
         act: dict[int, Ref] = {}
         for ref, key in keyed:
             if key.uidvalidity != opened.uidvalidity:
@@ -124,10 +129,9 @@ class Erasing:
         if act:
             yield from self._remove(opened, act, {uid: there[uid] for uid in act})
 
-    def _preconditions(self, opened: Opened, uids: Iterable[int]) -> dict[int, Items]:
+    def _preconditions(self, uids: Iterable[int]) -> dict[int, Items]:
         items = precondition_items(self._sources)
         items += b"" if b"FLAGS" in items else b" FLAGS"
-        items += b" MODSEQ" if self._conditional(opened) else b""
         out: dict[int, Items] = {}
         for numbers in uid_sets(uids):
             with self._session.translated("looking before deleting"):
@@ -139,7 +143,7 @@ class Erasing:
     def _conditional(self, opened: Opened) -> bool:
         """Whether the server shall leave alone what changes between our look and the mark."""
         decides = self._sources.flags_decide
-        return decides and opened.modseqs and self._session.has("CONDSTORE")
+        return decides and opened.highest > 0 and self._session.has("CONDSTORE")
 
     def _remove(
         self, opened: Opened, act: dict[int, Ref], there: dict[int, Items]
@@ -150,12 +154,13 @@ class Erasing:
         try:
             if not self._session.has("UIDPLUS"):
                 lifting.expunge(self._session, opened, act)
-            elif all(b"MODSEQ" in one for one in there.values()):
-                changed = self._mark_unchanged(there)
+            elif self._conditional(opened):
+                changed = self._mark_unchanged(opened, there)
                 self._expunge(set(act) - changed, mark=False)
             else:
                 self._expunge(act, mark=True)
         except TemporaryFailure:
+            self._take_back(opened, set(act) - marked_before)
             raise
         except ConnectorError as error:
             refused = error
@@ -177,21 +182,28 @@ class Erasing:
             else:
                 yield Outcome(ref.key, *failed)
 
-    def _mark_unchanged(self, there: dict[int, Items]) -> set[int]:
-        """Mark what is as we saw it just now; the UIDs of what is not (CONDSTORE)."""
-        seen = max(int(one[b"MODSEQ"][0]) for one in there.values())
+    def _take_back(self, opened: Opened, uids: set[int]) -> None:
+        """Our marks, after the connection broke, as far as that can be done now."""
+        with suppress(ConnectorError):
+            now = self._session.open(opened.folder.name, write=True)
+            if now.uidvalidity == opened.uidvalidity:
+                left = dict(present(self._session, uids))
+                self._unmark(set(left), left)
+
+    def _mark_unchanged(self, opened: Opened, there: dict[int, Items]) -> set[int]:
+        """Mark what has not changed since before we looked; the UIDs of what has (CONDSTORE)."""
         changed: set[int] = set()
         for numbers in uid_sets(there):
             with self._session.translated("marking"):
-                changed |= self._session.wire.store_unchanged(numbers, seen)
+                changed |= self._session.wire.store_unchanged(numbers, opened.highest)
         return changed & set(there)
 
     def _expunge(self, go: Iterable[int], *, mark: bool) -> None:
-        sets = list(uid_sets(go, self._session.longest))
-        marks = [b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % numbers for numbers in sets]
-        expunges = [b"UID EXPUNGE " + numbers for numbers in sets]
-        with self._session.translated("deleting"):
-            self._session.wire.row(*(marks if mark else ()), *expunges)
+        # Mark and expunge travel together: were we to end in between, the marks would stay.
+        for numbers in uid_sets(go, self._session.longest):
+            marks = [b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % numbers] if mark else []
+            with self._session.translated("deleting"):
+                self._session.wire.row(*marks, b"UID EXPUNGE " + numbers)
 
     def _unmark(self, uids: set[int], left: dict[int, tuple[str, ...]]) -> None:
         """Our marks must not stay: the next client to expunge would carry out what failed here."""

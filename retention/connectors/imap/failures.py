@@ -8,7 +8,6 @@ from enum import Enum, auto
 
 from imapclient.exceptions import CapabilityError, LoginError
 
-from retention.connectors.imap.wire import LostError, RefusedError
 from retention.errors import (
     ConnectorError,
     CredentialsRefused,
@@ -16,10 +15,23 @@ from retention.errors import (
     TemporaryFailure,
 )
 
-# Response codes: RFC 5530, RFC 3501 §7.1, RFC 2180 §4.1.1 as Dovecot spells it.
-_TEMPORARY = frozenset({"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "EXPUNGEISSUED"})
+# Response codes: RFC 5530, RFC 3501 §7.1, RFC 2180 §4.1.1 as Dovecot spells it, Gmail's.
+_TEMPORARY = frozenset({"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "EXPUNGEISSUED", "THROTTLED"})
 _DENIED = frozenset({"NOPERM", "AUTHORIZATIONFAILED", "AUTHENTICATIONFAILED", "EXPIRED"})
 _MISSING = frozenset({"NONEXISTENT", "TRYCREATE"})
+
+
+class LostError(Exception):
+    """The connection ended, or what came over it was no IMAP."""
+
+
+class RefusedError(Exception):
+    """The server answered NO or BAD. Holds its response code only, never its words."""
+
+    def __init__(self, status: str, code: str) -> None:
+        super().__init__(f"{status} [{code}]")
+        self.status = status
+        self.code = code
 
 
 class Stage(Enum):

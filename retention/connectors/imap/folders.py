@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from retention.connectors.mail_folders import INBOX, MailFolder, decode_utf7
@@ -15,6 +17,19 @@ _UNSELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
 def name_of(raw: Any) -> str:
     """A name or prefix as shown to people."""
     return decode_utf7(raw) if isinstance(raw, bytes) else str(raw)
+
+
+def told_apart(folders: Iterable[MailFolder]) -> tuple[MailFolder, ...]:
+    """These folders, each with a name of its own.
+
+    Two spellings may read alike (modified UTF-7 and plain UTF-8): then names are as spelt.
+    """
+    found = list(folders)
+    names = Counter(folder.name for folder in found)
+    apart = {
+        f.raw: f if names[f.name] == 1 else f._replace(name=f.raw.decode("latin-1")) for f in found
+    }
+    return tuple(apart.values())
 
 
 def folder_of(

@@ -22,9 +22,9 @@ from retention.connectors.base import (
     Target,
     containers_of,
 )
+from retention.connectors.imap.answers import body_of
 from retention.connectors.imap.copies import windows
 from retention.connectors.imap.labels import (
-    Ids,
     Labels,
     Seen,
     Spot,
@@ -36,8 +36,8 @@ from retention.connectors.imap.reading import stay, void
 from retention.connectors.imap.session import Opened, Session
 from retention.connectors.imap.settings import GmailSettings
 from retention.connectors.imap.trashing import Trashing
-from retention.connectors.imap.wire import body_of
 from retention.connectors.mail_folders import MailFolder
+from retention.connectors.mail_index import Numbers
 from retention.connectors.mail_sources import Own, Sources
 from retention.errors import PermanentFailure
 
@@ -95,7 +95,7 @@ class Gmail:
         self.complete(folders)
         sources = Sources(target, self._own)
         at = json.loads(cursor) if cursor else {}
-        seen = Ids()
+        seen = Numbers()
         for folder in folders:
             name = folder.name
             opened = self._session.open(name, afresh=True)
@@ -112,7 +112,7 @@ class Gmail:
                 several = len(folders) > 1
                 yield from self._pages(opened, first, criteria, sources, seen if several else None)
 
-    def _learn(self, opened: Opened, end: int | None, criteria: bytes, seen: Ids) -> None:
+    def _learn(self, opened: Opened, end: int | None, criteria: bytes, seen: Numbers) -> None:
         """Which messages an earlier session already found: those before `end`."""
         for low, high in windows(self._session, opened, _WINDOW):
             for uid, msgid in self._ids(opened, low, high, criteria):
@@ -137,7 +137,7 @@ class Gmail:
         return [uid for uid in uids if low <= uid <= high]
 
     def _pages(
-        self, opened: Opened, first: int, criteria: bytes, sources: Sources, seen: Ids | None
+        self, opened: Opened, first: int, criteria: bytes, sources: Sources, seen: Numbers | None
     ) -> Iterator[Page]:
         name, scanned = opened.folder.name, 0
         for low, high in list(windows(self._session, opened, _WINDOW, first=first)):
@@ -153,7 +153,7 @@ class Gmail:
                 scanned = 0 if last else scanned
 
     def _fresh(
-        self, opened: Opened, uids: Sequence[int], sources: Sources, seen: Ids | None
+        self, opened: Opened, uids: Sequence[int], sources: Sources, seen: Numbers | None
     ) -> list[Record]:
         """These messages, but those that another folder showed already."""
         out = []

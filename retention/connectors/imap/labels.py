@@ -6,33 +6,23 @@ and no folder may look cut off (`maxFolderSize`).
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from retention.connectors import mail_headers
 from retention.connectors.base import TOGETHER, Record, Ref
-from retention.connectors.imap.reading import flags_of, present
+from retention.connectors.imap.answers import Items, has_body, instant, status_in
+from retention.connectors.imap.asking import quoted
+from retention.connectors.imap.failures import RefusedError
+from retention.connectors.imap.reading import flags_of, message_of, present
 from retention.connectors.imap.session import Opened, Session
-from retention.connectors.imap.wire import (
-    Items,
-    RefusedError,
-    body_of,
-    has_body,
-    instant,
-    quoted,
-    uid_sets,
-)
+from retention.connectors.imap.sets import uid_sets
 from retention.connectors.mail_folders import INBOX, MailFolder, decode_utf7
-from retention.connectors.mail_sources import Message, Sources
+from retention.connectors.mail_sources import Sources
 from retention.errors import PermanentFailure, TemporaryFailure
 
 LIMITS = frozenset({1000, 2000, 5000, 10_000})
 """Folder sizes that an account can be limited to (Gmail API, ImapSettings.maxFolderSize)."""
 PREFIX = "gm/"
-MAILBOX = "(one Gmail mailbox)"
-"""A container that all locations of a Gmail system share: any two may show one message."""
 MAILBOX = "(one Gmail mailbox)"
 """A container that all locations of a Gmail system share: any two may show one message."""
 _SPECIAL_OF = {
@@ -66,30 +56,6 @@ class Seen(NamedTuple):
     version: str
     places: frozenset[str]
     """Names of all folders that show it."""
-
-
-class Ids:
-    """Ids seen, exactly, in eight bytes each."""
-
-    _SEGMENT = 65_536
-
-    def __init__(self) -> None:
-        self._open: set[int] = set()
-        self._sealed: list[array[int]] = []
-
-    def add(self, number: int) -> None:
-        self._open.add(number)
-        if len(self._open) >= self._SEGMENT:
-            self._sealed.append(array("Q", sorted(self._open)))
-            self._open.clear()
-
-    def __contains__(self, number: int) -> bool:
-        return number in self._open or any(_holds(part, number) for part in self._sealed)
-
-
-def _holds(part: array[int], number: int) -> bool:
-    at = bisect_left(part, number)
-    return at < len(part) and part[at] == number
 
 
 def key_of(msgid: int) -> str:
@@ -140,10 +106,9 @@ class Labels:
         """Messages in a folder now."""
         with self._session.translated("counting messages"):
             responses = self._session.wire.run(b"STATUS %s (MESSAGES)" % quoted(folder.raw))
-        for response in responses:
-            told = response.pieces[-1].rpartition(b"(")[2].rstrip(b") \r\n").upper().split()
-            if told[:1] == [b"MESSAGES"]:
-                return int(told[1])
+        for facts in map(status_in, responses):
+            if b"MESSAGES" in facts:
+                return facts[b"MESSAGES"]
         raise TemporaryFailure(
             "the server did not tell the size of a folder",
             place=self._session.system,
@@ -284,14 +249,7 @@ class Labels:
 
     def _record(self, opened: Opened, one: Items, sources: Sources) -> Record:
         places = self.places(_labels(one), opened.folder)
-        size = one.get(b"RFC822.SIZE")
-        message = Message(
-            opened.folder.name,
-            instant(one[b"INTERNALDATE"]),
-            mail_headers.split(body_of(one)),
-            flags_of(one) if sources.flags else (),
-            int(size) if size is not None else None,
-        )
+        message = message_of(opened.folder.name, one, sources)
         fields = sources.fields(message)
         if "folder" in fields:
             fields["folder"] = tuple(sorted(places))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from retention.connectors.imap.session import Opened, Session
-from retention.connectors.imap.wire import uid_sets
+from retention.connectors.imap.sets import uid_sets
 from retention.errors import PermanentFailure
 
 OTHERS_MARK = "others_mark"

@@ -10,9 +10,9 @@ from typing import Any
 
 from imapclient.exceptions import LoginError
 
+from retention.connectors.imap.failures import LostError
 from retention.connectors.imap.oauth import Tokens
 from retention.connectors.imap.oauth_settings import Mechanism
-from retention.connectors.imap.wire import LostError
 from retention.errors import CredentialsRefused, PermanentFailure
 
 _WORDS = frozenset({"invalid_token", "insufficient_scope", "invalid_request", "400", "401", "403"})

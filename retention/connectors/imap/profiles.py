@@ -26,6 +26,7 @@ from retention.connectors.base import (
 from retention.connectors.base import Opened as Opening
 from retention.connectors.imap import connector as plain
 from retention.connectors.imap.account import Account
+from retention.connectors.imap.asking import criteria_of
 from retention.connectors.imap.gmail import Gmail
 from retention.connectors.imap.labels import MAILBOX
 from retention.connectors.imap.oauth import Tokens
@@ -200,7 +201,7 @@ class MailConnector(plain.ImapConnector):
         if gmail is None:
             yield from super().find(target, cursor)
             return
-        criteria = plain._criteria(target)  # noqa: SLF001 -- the same package's
+        criteria = criteria_of(target)
         yield from gmail.find(target, self._resolved(target), criteria, cursor)
 
     def recheck(self, target: Target, keys: Sequence[str]) -> Iterator[Record]:

@@ -71,7 +71,8 @@ class Proving:
         for ref in refs:
             if not found.isdisjoint(traces(ref)):
                 yield Proof(ref.key, Level.PRESENT, "copy in another folder")
-            elif but or ref.trace:
+            elif but or (ref.trace and not any(t.startswith("#") for t in traces(ref))):
                 yield Proof(ref.key, Level.GONE, _HOW if ref.trace else "uid fetch")
             else:
+                # A rebuilt folder may give its messages other dates: without an id none is known.
                 yield Proof(ref.key, Level.UNKNOWN, "folder was replaced")

@@ -9,16 +9,10 @@ from typing import NamedTuple
 
 from retention.connectors import mail_headers
 from retention.connectors.base import Record, Ref, Target
+from retention.connectors.imap.answers import Items, body_of, has_body, instant
 from retention.connectors.imap.session import Opened, Session
-from retention.connectors.imap.wire import (
-    Ahead,
-    Items,
-    body_of,
-    expand,
-    has_body,
-    instant,
-    uid_sets,
-)
+from retention.connectors.imap.sets import expand, uid_sets
+from retention.connectors.imap.wire import Ahead
 from retention.connectors.mail_sources import Message, Sources, trace_of, trace_without_id
 from retention.errors import PermanentFailure, TemporaryFailure
 
@@ -74,6 +68,19 @@ def _version(opened: Opened, items: Items, received: datetime | None, sources: S
     seconds = int(received.timestamp()) if received else ""
     mark = sources.flags_mark(flags_of(items)) if sources.flags_decide else ""
     return f"{opened.uidvalidity}.{seconds}{mark}"
+
+
+def message_of(folder: str, items: Items, sources: Sources) -> Message:
+    """A message as far as it was asked for. Headers too long to be read: no dates, never due."""
+    size = items.get(b"RFC822.SIZE")
+    headers = body_of(items)
+    return Message(
+        folder,
+        None if headers == mail_headers.TOO_LONG else instant(items[b"INTERNALDATE"]),
+        mail_headers.split(headers),
+        flags_of(items) if sources.flags else (),
+        int(size) if size is not None else None,
+    )
 
 
 def flags_of(items: Items) -> tuple[str, ...]:
@@ -201,22 +208,13 @@ def _record(opened: Opened, uid: int, items: Items, sources: Sources) -> Record 
     if b"INTERNALDATE" not in items or not has_body(items):
         # News about flags that nobody asked for, not the answer.
         return None
-    headers = mail_headers.split(body_of(items))
-    size = items.get(b"RFC822.SIZE")
     name = opened.folder.name
-    received = instant(items[b"INTERNALDATE"])
-    message = Message(
-        name,
-        received,
-        headers,
-        flags_of(items) if sources.flags else (),
-        int(size) if size is not None else None,
-    )
+    message = message_of(name, items, sources)
     ref = Ref(
         name,
         f"{name}/{opened.uidvalidity}/{uid}",
-        _version(opened, items, received, sources),
-        trace_of(headers),
+        _version(opened, items, message.received or instant(items[b"INTERNALDATE"]), sources),
+        trace_of(message.headers),
     )
     return Record(ref, sources.dates(message), sources.fields(message))
 
@@ -251,6 +249,8 @@ class Remembered:
     """
 
     _MOST = 20_000
+    _PEOPLE = 100
+    """Addresses of one message; who writes to a thousand is read again."""
 
     def __init__(self) -> None:
         self._read: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
@@ -266,7 +266,8 @@ class Remembered:
         for record in records:
             if len(self._records) >= self._MOST:
                 return
-            self._records[record.ref.key] = record
+            if sum(len(v) for v in record.fields.values() if isinstance(v, tuple)) <= self._PEOPLE:
+                self._records[record.ref.key] = record
 
     def confirmed(
         self, session: Session, opened: Opened, uids: Iterable[int], target: Target

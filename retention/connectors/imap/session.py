@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import imaplib
-import logging
-import socket
-import ssl
 from contextlib import suppress
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from imapclient import IMAPClient, SocketTimeout
-
-from retention.connectors.imap.failures import Stage, failure_of
-from retention.connectors.imap.folders import folder_of, name_of
+from retention.connectors.imap.answers import listed_in
+from retention.connectors.imap.asking import quoted
+from retention.connectors.imap.connecting import capabilities, connected, is_dovecot, log_in
+from retention.connectors.imap.failures import RefusedError, Stage, failure_of
+from retention.connectors.imap.folders import folder_of, name_of, told_apart
 from retention.connectors.imap.oauth import Tokens
-from retention.connectors.imap.presenting import log_in
-from retention.connectors.imap.settings import ImapSystem, Tls
-from retention.connectors.imap.wire import LINE, RefusedError, Wire, quoted
+from retention.connectors.imap.sets import LINE
+from retention.connectors.imap.settings import ImapSystem
+from retention.connectors.imap.wire import Wire
 from retention.connectors.mail_folders import MailFolder
-from retention.connectors.secrets import reveal
 from retention.errors import (
     ConnectorError,
-    CredentialsRefused,
     PermanentFailure,
 )
 
 _DOVECOT_LINE = 30_000
 """Dovecot takes lines of 64 KiB unless told otherwise (imap_max_line_length)."""
-_TIMEOUT = SocketTimeout(connect=10, read=25)
-# IMAPClient logs the names of folders and the text of answers at DEBUG: personal data.
-logging.getLogger("imapclient").setLevel(logging.WARNING)
 
 
 class Opened(NamedTuple):
@@ -44,8 +35,8 @@ class Opened(NamedTuple):
     uidnext: int
     marks: bool = True
     """Whether \\Deleted can be set for good (PERMANENTFLAGS)."""
-    modseqs: bool = True
-    """Whether changes are numbered here (CONDSTORE; not every folder of such a server)."""
+    highest: int = 0
+    """Number of the last change (CONDSTORE); 0 where changes are not numbered."""
 
 
 class Translated:
@@ -70,13 +61,6 @@ class Translated:
             # The original must not travel along as context: whoever logs would print it.
             clean.__context__ = None
             raise
-
-
-def _on_this_machine(connected: socket.socket) -> bool:
-    try:
-        return ip_address(connected.getpeername()[0].partition("%")[0]).is_loopback
-    except (OSError, ValueError):
-        return False
 
 
 class Session:
@@ -148,89 +132,22 @@ class Session:
     def _connect(self) -> Wire:
         settings = self.settings
         with self.translated("connecting"):
-            context = self._context() if settings.tls is not Tls.NONE else None
-            self._client = IMAPClient(
-                settings.host,
-                port=settings.actual_port,
-                ssl=settings.tls is Tls.IMPLICIT,
-                ssl_context=context,
-                timeout=_TIMEOUT,
-            )
-            # imaplib writes a line in two pieces; together with delayed ACKs each costs 40 ms.
-            self._client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if settings.tls is Tls.STARTTLS:
-                self._client.starttls(context)
-        if settings.tls is Tls.NONE and not _on_this_machine(self._client.socket()):
-            self._drop()
-            raise PermanentFailure(
-                "a password would travel in the clear to another machine: refused",
-                hint="say `tls: implicit` or `tls: starttls`",
-                place=self.system,
-                code="tls",
-            )
+            self._client = connected(settings, self._base, self.system)
         with self.translated("logging in"):
-            self._log_in()
+            log_in(self._client, settings, self.tokens, self.system)
             # `_imap` is IMAPClient's imaplib object; the pin `imapclient<5` and a test guard it.
             wire = Wire(self._client._imap)  # noqa: SLF001 -- see the line above
-            told = [r.pieces[0].split() for r in wire.run(b"CAPABILITY")]
-            self._capabilities = frozenset(
-                word.decode("ascii", "replace").upper()
-                for words in told
-                if words[1].upper() == b"CAPABILITY"
-                for word in words[2:]
+            self._capabilities = capabilities(wire)
+            self._long_lines = not self._broke_on_long_lines and is_dovecot(
+                wire, self._capabilities
             )
-            self._long_lines = not self._broke_on_long_lines and self._is_dovecot(wire)
             self._wire = wire
             return wire
-
-    def _is_dovecot(self, wire: Wire) -> bool:
-        if "ID" not in self._capabilities:
-            return False
-        try:
-            told = wire.run(b"ID NIL")
-        except RefusedError:
-            return False
-        return any(b'"dovecot' in b"".join(r.pieces).lower() for r in told)
 
     @property
     def longest(self) -> int:
         """Longest list of UIDs in one command, octets; few large expunges are the quickest."""
         return _DOVECOT_LINE if self._wire is not None and self._long_lines else LINE
-
-    def _context(self) -> ssl.SSLContext:
-        if self.settings.ca_file is None:
-            return ssl.create_default_context()
-        path = Path(self._base, self.settings.ca_file)
-        if not path.is_file():
-            raise PermanentFailure(
-                "the file of trusted certificates (ca_file) does not exist", place=self.system
-            )
-        return ssl.create_default_context(cafile=str(path))
-
-    def _log_in(self) -> None:
-        settings, client = self.settings, self._client
-        before = {bytes(c).upper() for c in client.capabilities()}
-        if settings.password is None:
-            mechanism = settings.oauth.mechanism if settings.oauth else None
-            log_in(client, before, settings.username, self.tokens, mechanism, self.system)
-            return
-        secret = reveal(settings.password) or ""
-        if any(ord(c) < 32 for c in settings.username + secret):
-            raise CredentialsRefused(
-                "the username or the secret holds a control character",
-                hint="a line break at the end of the secret?",
-                place=self.system,
-            )
-        if b"AUTH=PLAIN" in before:
-            client.plain_login(settings.username, secret)
-        elif b"LOGINDISABLED" in before or not (settings.username + secret).isascii():
-            raise PermanentFailure(
-                "the server offers no way to log in with this password on this connection",
-                hint="it may want TLS: say `tls: implicit` or `tls: starttls`",
-                place=self.system,
-            )
-        else:
-            client.login(quoted(settings.username.encode("ascii")).decode("ascii"), secret)
 
     # --- errors -------------------------------------------------------------------------------
 
@@ -264,13 +181,10 @@ class Session:
             if self._wire is None:
                 self._connect()
             with self.translated("listing folders"):
-                self.wire.settle()
-                self._client.folder_encode = False
-                listed = self._client.list_folders()
+                # Not IMAPClient's: it reads the name 007 as a number.
+                listed = [one for r in self.wire.run(b'LIST "" "*"') if (one := listed_in(r))]
                 prefixes = self._namespaces()
-            self._folders = tuple(
-                folder_of(flags, delim, raw, *prefixes) for flags, delim, raw in listed
-            )
+            self._folders = told_apart(folder_of(*one, *prefixes) for one in listed)
         return self._folders
 
     def _namespaces(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -330,20 +244,55 @@ class Session:
             )
         self._opened = None
         told = self._select(folder, write)
+        epoch = int(told.get(b"UIDVALIDITY", 0))
+        if not epoch or b"UIDNOTSTICKY" in told:
+            raise PermanentFailure(
+                "the server gives messages no lasting numbers in a folder (no UIDVALIDITY)",
+                hint="nothing can be named there for certain: leave the folder out",
+                place=self.system,
+                code="no_uidvalidity",
+            )
+        exists = int(told.get(b"EXISTS", 0))
         lasting = {bytes(f).upper() for f in told.get(b"PERMANENTFLAGS", (b"\\DELETED",))}
         self._opened = Opened(
             folder,
             write,
-            int(told.get(b"UIDVALIDITY", 0)),
-            int(told.get(b"EXISTS", 0)),
-            int(told.get(b"UIDNEXT", 0)) or 4_294_967_295,
+            epoch,
+            exists,
+            int(told.get(b"UIDNEXT", 0)) or self._after_last(exists),
             b"\\DELETED" in lasting,
-            b"NOMODSEQ" not in told,
+            int(told.get(b"HIGHESTMODSEQ", 0)),
         )
         return self._opened
 
+    def open_numbered(self, name: str) -> Opened:
+        """Open for writing, afresh, with the number of its last change where there is one."""
+        opened = self.open(name, write=True, afresh=True)
+        if opened.highest or not self.has("ENABLE"):
+            return opened
+        # Dovecot numbers changes once somebody has asked for it.
+        with self.translated("asking for numbered changes"), suppress(RefusedError):
+            self.wire.run(b"ENABLE CONDSTORE")
+        return self.open(name, write=True, afresh=True)
+
+    def _after_last(self, exists: int) -> int:
+        """UIDNEXT of the folder that was opened this moment, for servers that do not tell it."""
+        if not exists:
+            return 1
+        with self.translated("looking for the last message"):
+            told = list(self.wire.fetch(b"%d" % exists, b"UID", uid=False))
+        return max((int(one[b"UID"]) for one in told), default=0) + 1
+
     def _select(self, folder: MailFolder, write: bool) -> Any:
         wire = self.wire
+        if any(byte < 32 or byte == 127 for byte in folder.raw):
+            # A line break in it would be a command of its own.
+            raise PermanentFailure(
+                "a folder's name holds a control character",
+                hint="rename the folder",
+                place=self.system,
+                code="folder_name",
+            )
         with self.translated("opening a folder"):
             wire.settle()
             # Bytes that no server should send, but some do, go back as they came.

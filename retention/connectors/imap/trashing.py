@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from retention.connectors.base import Result
+from retention.connectors.imap.asking import quoted
 from retention.connectors.imap.labels import Labels, Seen, Spot, grouped
 from retention.connectors.imap.reading import present
 from retention.connectors.imap.session import Session
-from retention.connectors.imap.wire import quoted, uid_sets
+from retention.connectors.imap.sets import uid_sets
 from retention.connectors.mail_folders import MailFolder
 from retention.errors import ConnectorError, PermanentFailure, TemporaryFailure
 

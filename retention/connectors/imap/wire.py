@@ -8,64 +8,38 @@ imaplib.IMAP4 only, which imaplib documents; tests pin the attribute that leads 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 from itertools import count
-from typing import Any, NamedTuple
+from time import monotonic
+from typing import Any
 
-Items = dict[bytes, Any]
-"""Upper-case item name → bytes, or a list of bytes for a parenthesised one (FLAGS)."""
+from retention.connectors.imap.answers import (
+    Items,
+    Response,
+    fetched,
+    found_in,
+    has_body,
+    parse_fetch,
+)
+from retention.connectors.imap.failures import LostError, RefusedError
+from retention.connectors.imap.sets import expand
+from retention.connectors.mail_headers import LONGEST, TOO_LONG
 
 _LITERAL = re.compile(rb"~?\{(\d+)\+?\}\r?\n$")
-_TOKEN = re.compile(
-    rb'"((?:[^"\\]|\\.)*)"|([()])|([A-Za-z0-9.\-]+\[[^\]]*\](?:<\d+>)?)|([^\s()"]+)'
-)
-_USUAL = re.compile(
-    rb"\* \d+ FETCH \(UID (\d+)"
-    rb'(?: INTERNALDATE "([^"\\]+)")?'
-    rb"(?: FLAGS \(([^()\"]*)\))?"
-    rb"(?: RFC822\.SIZE (\d+))?"
-    rb"(?: (BODY\[HEADER\.FIELDS \([^()\"]*\)\]) |\)\r\n)"
-)
 _STATUS = frozenset({b"OK ", b"NO ", b"BAD", b"BYE"})
-_CODE = re.compile(rb"\[([A-Z-]+)")
+_CODE = re.compile(rb"\[([A-Za-z-]+)")
 _MODIFIED = re.compile(rb"\[MODIFIED ([0-9:,]+)\]", re.IGNORECASE)
-_MONTHS = {
-    name: number
-    for number, name in enumerate(
-        (b"JAN", b"FEB", b"MAR", b"APR", b"MAY", b"JUN",
-         b"JUL", b"AUG", b"SEP", b"OCT", b"NOV", b"DEC"), 1
-    )
-}  # fmt: skip
-LINE = 7_500
-"""Longest list of UIDs in a command: servers may refuse lines over 8,192 octets (RFC 7162 §4)."""
 _AT_ONCE = 64_000
 """Octets of commands sent before their answers are read."""
 _MANY = 1_000_000
 """More numbers in one range than any of our windows can hold."""
 _LARGEST = 512 * 1024 * 1024
 """A literal beyond this is no message but a broken or hostile server."""
-
-
-class LostError(Exception):
-    """The connection ended, or what came over it was no IMAP."""
-
-
-class RefusedError(Exception):
-    """The server answered NO or BAD. Holds its response code only, never its words."""
-
-    def __init__(self, status: str, code: str) -> None:
-        super().__init__(f"{status} [{code}]")
-        self.status = status
-        self.code = code
-
-
-class Response(NamedTuple):
-    """One untagged response: its text pieces, and the literals between them."""
-
-    pieces: Sequence[bytes]
-    literals: Sequence[bytes]
+_PIECE = 64 * 1024
+_PLENTY = 32 * 1024 * 1024
+"""So much of headers at once; beyond it only those count that are no longer than a piece."""
+_PATIENCE = 1800.0
+"""Seconds for which a server may say that it is still at it: some do so for ever."""
 
 
 class Ahead:
@@ -109,6 +83,8 @@ class Wire:
         self._owed: dict[bytes, Ahead] = {}
         self._lost = False
         self._ended = b""
+        self._asked = monotonic()
+        self._held = 0
 
     def run(self, command: bytes) -> list[Response]:
         """The untagged responses of a short command. Raises RefusedError, LostError."""
@@ -187,6 +163,7 @@ class Wire:
     def _send(self, *commands: bytes) -> list[bytes]:
         tags = [b"R%d" % next(self._tags) for _ in commands]
         lines = (b"%s %s\r\n" % pair for pair in zip(tags, commands, strict=True))
+        self._asked, self._held = monotonic(), 0
         self._connection.send(b"".join(lines))
         return tags
 
@@ -197,20 +174,25 @@ class Wire:
         """
         readline = self._connection.readline
         refused: RefusedError | None = None
-        while tags:
-            line = readline()
-            if line.startswith(b"* "):
-                if response := self._untagged(line):
-                    yield response
-            elif line.partition(b" ")[0] in tags:
-                tag, _, self._ended = line.partition(b" ")
-                tags.discard(tag)
-                try:
-                    _check(self._ended)
-                except RefusedError as error:
-                    refused = refused or error
-            else:
-                self._tagged(line)
+        try:
+            while tags:
+                line = readline()
+                if line.startswith(b"* "):
+                    if response := self._untagged(line):
+                        yield response
+                elif line.partition(b" ")[0] in tags:
+                    tag, _, self._ended = line.partition(b" ")
+                    tags.discard(tag)
+                    try:
+                        _check(self._ended)
+                    except RefusedError as error:
+                        refused = refused or error
+                else:
+                    self._tagged(line)
+        except BaseException:
+            # What follows would be taken for the next command's answer.
+            self._lost = True
+            raise
         if refused is not None:
             raise refused
 
@@ -219,6 +201,8 @@ class Wire:
             # Free text: what looks like a literal in it is none.
             if line[2:5].upper() == b"BYE":
                 raise LostError
+            if monotonic() - self._asked > _PATIENCE:
+                raise TimeoutError
             return None
         if line[-3:-2] == b"}" or line[-2:-1] == b"}":
             return self._with_literals(line)
@@ -246,15 +230,31 @@ class Wire:
             if size > _LARGEST:
                 raise LostError
             pieces.append(line[: m.start()])
-            data = self._connection.read(size)
-            if len(data) != size:
-                raise LostError
-            literals.append(data)
+            if self._is_too_long(size) and b"BODY[]" not in line.upper():
+                self._skip(size)
+                literals.append(TOO_LONG)
+            else:
+                self._held += size
+                literals.append(self._read(size))
             line = self._connection.readline()
             if not line.endswith(b"\n"):
                 raise LostError
         pieces.append(line)
         return Response(pieces, literals)
+
+    def _read(self, size: int) -> bytes:
+        data = bytes(self._connection.read(size))
+        if len(data) != size:
+            raise LostError
+        return data
+
+    def _is_too_long(self, size: int) -> bool:
+        return size > (LONGEST if self._held + size <= _PLENTY else _PIECE)
+
+    def _skip(self, size: int) -> None:
+        """Headers that nobody should hold in memory."""
+        while size:
+            size -= len(self._read(min(size, _PIECE)))
 
     def fetch(self, numbers: bytes, items: bytes, *, uid: bool = True) -> Iterator[Items]:
         """FETCH responses that carry a UID; others (flag news of other messages) are left out."""
@@ -278,18 +278,8 @@ class Wire:
 
     def search(self, criteria: bytes, *, extended: bool) -> list[int]:
         """UIDs that fulfil the criteria, ascending. `extended`: the server has ESEARCH."""
-        found: list[int] = []
         command = b"UID SEARCH RETURN (ALL) " if extended else b"UID SEARCH "
-        for response in self.stream(command + criteria):
-            words = b" ".join(response.pieces).split()
-            if words[1].upper() == b"ESEARCH":
-                # An answer without ALL means that nothing was found (RFC 4731 §3.1).
-                at = next((i for i, w in enumerate(words) if w.upper() == b"ALL"), None)
-                found += expand(words[at + 1]) if at is not None else ()
-            elif words[1].upper() == b"SEARCH":
-                # CONDSTORE adds "(MODSEQ n)" at the end.
-                found += [int(w) for w in words[2:] if w.isdigit()]
-        return sorted(found)
+        return sorted(uid for one in self.stream(command + criteria) for uid in found_in(one))
 
 
 def _groups(commands: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -309,14 +299,6 @@ def _groups(commands: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield group
 
 
-def fetched(responses: Iterable[Response]) -> Iterator[Items]:
-    """Those responses that are FETCH responses with a UID."""
-    for response in responses:
-        parsed = parse_fetch(response)
-        if parsed is not None and b"UID" in parsed:
-            yield parsed
-
-
 def _check(answer: bytes) -> None:
     status = answer[:3].strip().upper()
     if status == b"OK":
@@ -324,150 +306,4 @@ def _check(answer: bytes) -> None:
     if status not in (b"NO", b"BAD"):
         raise LostError
     m = _CODE.search(answer)
-    raise RefusedError(status.decode("ascii"), m[1].decode("ascii") if m else "")
-
-
-def parse_fetch(response: Response) -> Items | None:
-    """The items of a FETCH response in any order; None for another kind of response."""
-    pieces = response.pieces
-    usual = _USUAL.fullmatch(pieces[0])
-    if usual is None:
-        return parse_any_fetch(response)
-    uid, date, flags, size, body = usual.groups()
-    out: Items = {b"UID": uid}
-    if body is not None:
-        if len(pieces) != 2 or pieces[1] != b")\r\n":
-            return parse_any_fetch(response)
-        out[body] = response.literals[0]
-    if date is not None:
-        out[b"INTERNALDATE"] = date
-    if flags is not None:
-        out[b"FLAGS"] = flags.split()
-    if size is not None:
-        out[b"RFC822.SIZE"] = size
-    return out
-
-
-def parse_any_fetch(response: Response) -> Items | None:
-    """`parse_fetch` for items in any order and notation; three times slower than the usual one."""
-    first = response.pieces[0]
-    words = first.split(b" ", 3)
-    if len(words) < 4 or words[2].upper() != b"FETCH":
-        return None
-    out: Items = {}
-    name: bytes | None = None
-    inner: list[bytes] | None = None
-    depth = 0
-    for value, bracket in _tokens(response, words[3]):
-        if bracket:
-            depth += 1 if value == b"(" else -1
-            if value == b"(" and depth == 2:
-                inner = []
-            elif value == b")" and depth == 1 and name is not None:
-                out[name], name, inner = inner, None, None
-        elif inner is not None:
-            inner.append(value)
-        elif name is None:
-            name = value.upper()
-        else:
-            out[name], name = value, None
-    return out
-
-
-def _tokens(response: Response, start: bytes) -> Iterator[tuple[bytes, bool]]:
-    """(token, is it a bracket), literals in their places."""
-    pieces = response.pieces
-    for number in range(len(pieces)):
-        piece = start if number == 0 else pieces[number]
-        for m in _TOKEN.finditer(piece):
-            kind = m.lastindex
-            if kind == 2:
-                yield m[2], True
-            elif kind == 1:
-                quoted = m[1]
-                yield (re.sub(rb"\\(.)", rb"\1", quoted) if b"\\" in quoted else quoted), False
-            else:
-                yield m[0], False
-        if number < len(response.literals):
-            yield response.literals[number], False
-
-
-def body_of(items: Items) -> bytes:
-    """The value of the BODY[…] item, whatever spelling the server gave its name; b"" for NIL."""
-    for name, value in items.items():
-        if name.startswith(b"BODY["):
-            return b"" if value == b"NIL" else bytes(value)
-    return b""
-
-
-def has_body(items: Items) -> bool:
-    """Does this response carry a BODY[…] item?"""
-    for name in items:  # noqa: SIM110 -- a generator costs more than the test, twenty thousand times
-        if name.startswith(b"BODY["):
-            return True
-    return False
-
-
-@lru_cache(maxsize=4096)
-def _day(text: bytes) -> datetime:
-    day, month, year = text.split(b"-")
-    return datetime(int(year), _MONTHS[month.upper()], int(day), tzinfo=UTC)
-
-
-def instant(text: bytes) -> datetime | None:
-    """An INTERNALDATE (`17-Jul-1996 02:44:25 -0700`) in UTC; None where it is none."""
-    try:
-        day, clock, zone = text.split()
-        offset = int(zone[1:3]) * 60 + int(zone[3:5])
-        seconds = int(clock[:2]) * 3600 + int(clock[3:5]) * 60 + int(clock[6:8])
-        minutes = offset if zone[:1] == b"-" else -offset
-        return _day(day) + timedelta(seconds=seconds + minutes * 60)
-    except (ValueError, KeyError, OverflowError):
-        return None
-
-
-def quoted(value: bytes) -> bytes:
-    """A quoted string. Raises ValueError for what one cannot hold (control characters, 8 bit)."""
-    if any(byte < 32 or byte > 126 for byte in value):
-        raise ValueError("not for a quoted string")
-    return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
-
-
-def expand(numbers: bytes) -> list[int]:
-    """The numbers of a set such as `1:3,7`. Raises LostError where it is absurdly large."""
-    out: list[int] = []
-    for part in numbers.split(b","):
-        low, _, high = part.partition(b":")
-        first, last = int(low), int(high or low)
-        if abs(last - first) > _MANY:
-            raise LostError
-        out.extend(range(min(first, last), max(first, last) + 1))
-    return out
-
-
-def uid_sets(uids: Iterable[int], longest: int = LINE) -> Iterator[bytes]:
-    """Sets that name exactly these UIDs, each short enough for one command."""
-    parts: list[bytes] = []
-    length = 0
-    for first, last in _ranges(sorted(set(uids))):
-        part = b"%d" % first if first == last else b"%d:%d" % (first, last)
-        if length + len(part) > longest:
-            yield b",".join(parts)
-            parts, length = [], 0
-        parts.append(part)
-        length += len(part) + 1
-    if parts:
-        yield b",".join(parts)
-
-
-def _ranges(ordered: Sequence[int]) -> Iterator[tuple[int, int]]:
-    first = last = 0
-    for uid in ordered:
-        if uid == last + 1 and first:
-            last = uid
-            continue
-        if first:
-            yield first, last
-        first = last = uid
-    if first:
-        yield first, last
+    raise RefusedError(status.decode("ascii"), m[1].decode("ascii").upper() if m else "")

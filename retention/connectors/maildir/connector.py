@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -31,7 +30,7 @@ from retention.connectors.base import (
     Scalar,
     Target,
 )
-from retention.connectors.mail_folders import MailFolder, patterned, resolve
+from retention.connectors.mail_folders import MailFolder, covered, patterned, resolve
 from retention.connectors.mail_places import Unit
 from retention.connectors.mail_sources import (
     Sources,
@@ -40,11 +39,11 @@ from retention.connectors.mail_sources import (
 from retention.connectors.maildir.copies import Copies
 from retention.connectors.maildir.erasing import Erasing
 from retention.connectors.maildir.listing import Listing
+from retention.connectors.maildir.proving import Look
 from retention.connectors.maildir.reading import (
     by_folder,
     folder_of,
     record_of,
-    refs_by_folder,
     split_key,
 )
 from retention.connectors.maildir.settings import MaildirLocation, MaildirSystem
@@ -59,7 +58,6 @@ from retention.connectors.maildir.wholes import Wholes
 from retention.errors import ConnectorError, PermanentFailure
 
 _PAGE = 500
-_HOW = "directory listing + message-id search"
 
 manifest = Manifest(
     kind="maildir",
@@ -146,16 +144,6 @@ class MaildirConnector:
         settings = cast(MaildirLocation, target.settings)
         found = resolve(settings.folders, self._store.folders(), target.name)
         return mail_places.nameable(found, target.name)
-
-    def _covered(self, target: Target) -> set[str]:
-        """Names of the location's folders that are there; one that vanished stops no look."""
-        settings = cast(MaildirLocation, target.settings)
-        folders = self._store.folders()
-        covered: set[str] = set()
-        for item in settings.folders:
-            with suppress(PermanentFailure):
-                covered.update(f.name for f in resolve((item,), folders, target.name))
-        return covered
 
     def count(self, target: Target) -> int | None:
         folders = self._resolved(target)
@@ -310,52 +298,14 @@ class MaildirConnector:
     ) -> Iterator[Proof]:
         if masked is not None:
             raise PermanentFailure("mail cannot be masked", place=self._system, code="unsupported")
-        folders = {f.name: f for f in self._store.folders()}
-        if control is not None and not self._readable(folders, control):
+        settings = cast(MaildirLocation, target.settings)
+        folders = self._store.folders()
+        known = covered(settings.folders, folders, target.name)
+        look = Look(self._store, self._copies, {f.name: f for f in folders})
+        if control is not None and not look.can_read(control):
             yield from (Proof(ref.key, Level.UNKNOWN, "control read failed") for ref in refs)
             return
-        covered = self._covered(target)
-        yield from mail_places.verify(
-            refs, folder_of, lambda places: self._prove(places, folders, covered)
-        )
-
-    def _prove(
-        self, refs: Sequence[Ref], folders: Mapping[str, MailFolder], covered: Collection[str]
-    ) -> Iterator[Proof]:
-        """Proofs of single places."""
-        gone: list[Ref] = []
-        for name, group in refs_by_folder(refs).items():
-            if (folder := folders.get(name)) is None:
-                yield from (Proof(r.key, Level.UNKNOWN, "folder not readable") for r in group)
-                continue
-            still = self._copies.present(folder, {split_key(r.key)[1] for r in group})
-            for ref in group:
-                if split_key(ref.key)[1] in still:
-                    yield Proof(ref.key, Level.PRESENT, "directory listing")
-                else:
-                    gone.append(ref)
-        known = {*covered, *(ref.container for ref in gone)}
-        yield from self._elsewhere(gone, [f for n, f in folders.items() if n not in known])
-
-    def _readable(self, folders: Mapping[str, MailFolder], control: Ref) -> bool:
-        for name, base in map(split_key, mail_places.split(control.key)):
-            folder = folders.get(name)
-            entry = self._store.locate(folder, {base}).get(base) if folder else None
-            if folder is not None and entry is not None:
-                with self._store.opened(folder) as at:
-                    if header_block(at, entry) is not None:
-                        return True
-        return False
-
-    def _elsewhere(self, gone: Sequence[Ref], folders: Collection[MailFolder]) -> Iterator[Proof]:
-        # The places of one record have its traces in common.
-        wanted = {trace for told in {ref.trace for ref in gone} for trace in told.split()}
-        found = self._copies.among(folders, wanted)
-        for ref in gone:
-            if not found.isdisjoint(mail_places.traces(ref)):
-                yield Proof(ref.key, Level.PRESENT, "copy in another folder")
-            else:
-                yield Proof(ref.key, Level.GONE, _HOW)
+        yield from mail_places.verify(refs, folder_of, lambda places: look.of(places, known))
 
 
 def _unit(target: Target) -> Unit:

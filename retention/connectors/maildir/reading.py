@@ -55,7 +55,8 @@ def record_of(
     """One message as a record. `block`: its headers."""
     headers = mail_headers.split(block)
     received = received_of(status)
-    message = Message(folder.name, received, headers, flags_of(entry.name), status.st_size)
+    known = None if block == mail_headers.TOO_LONG else received
+    message = Message(folder.name, known, headers, flags_of(entry.name), status.st_size)
     trace = trace_of(headers) or trace_without_id(status.st_size, received)
     key = f"{folder.name}/{entry.base}"
     return Record(

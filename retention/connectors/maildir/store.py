@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from retention.connectors.mail_folders import INBOX, MailFolder, decode_utf7
+from retention.connectors.mail_headers import LONGEST, TOO_LONG
 from retention.errors import ConnectorError, CredentialsRefused, PermanentFailure, TemporaryFailure
 
 PARTS = ("new", "cur")
@@ -38,7 +39,6 @@ _FLAGS = {
 }
 _BUCKET = 50_000
 _FIRST_READ = 16 * 1024
-_LONGEST_HEADER = 16 * 1024 * 1024
 _DEEPEST = 20
 
 
@@ -233,6 +233,7 @@ def flags_of(name: str) -> tuple[str, ...]:
 def header_block(at: int, entry: Entry) -> tuple[bytes, os.stat_result] | None:
     """Headers and status of one message; None when the file is not (or no longer) there.
 
+    `TOO_LONG` instead of headers that nobody should hold in memory.
     `at`: descriptor of the folder. Symbolic links and anything but plain files are no messages.
     """
     try:
@@ -248,13 +249,14 @@ def header_block(at: int, entry: Entry) -> tuple[bytes, os.stat_result] | None:
         if not stat.S_ISREG(status.st_mode):
             return None
         block = os.read(file, _FIRST_READ)
-        while _end(block) < 0 and len(block) < _LONGEST_HEADER:
+        while _end(block) < 0 and len(block) <= LONGEST:
             more = os.read(file, len(block))
             if not more:
                 break
             block += more
         end = _end(block)
-        return block[: end if end >= 0 else len(block)], status
+        headers = block[: end if end >= 0 else len(block)]
+        return headers if len(headers) <= LONGEST else TOO_LONG, status
     finally:
         os.close(file)
 

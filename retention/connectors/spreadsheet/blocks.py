@@ -111,7 +111,7 @@ class Block:
 
     def sound(self) -> bool:
         """Whether all that stands between the tags may stand in XML."""
-        group = self._group
+        group = self.group
         groups = [at for p in self.layout.places for at in (p.at, p.at + 1)[: 1 + p.inline]]
         return all(b"".join(group(at)).isdigit() or sound(b"\n".join(group(at))) for at in groups)
 
@@ -125,6 +125,23 @@ class Block:
             return [array("I", (index for index in row if index >= 0)) for row in rows]
         return [array("I", row) for row in rows]
 
+    def used(self) -> Iterator[list[int]]:
+        """Indices of strings that the cells use, in any order. Raises PermanentFailure."""
+        for place in self.layout.places:
+            raw = self.group(place.at)
+            if place.kind is None:
+                types = self.group(place.at - 1)
+                raw = [v for kind, v in zip(types, raw, strict=True) if kind == b"s" and v]
+            elif place.kind != b"s":
+                continue
+            elif not all(raw):
+                raw = list(filter(None, raw))
+            if raw:
+                indices = self._indices(raw)
+                if max(indices) >= len(self.strings):
+                    raise odd(self.part, "points to a text that is not there")
+                yield indices
+
     def telling(self) -> list[tuple[bytes, ...]]:
         """What else each row holds that could point at somebody: texts, and long numbers."""
         columns = [c for c in self.columns() if c.kind != "s" or c.shared is None]
@@ -137,19 +154,20 @@ class Block:
         """All that a cell, or the opening tag of a row, holds besides indices of strings."""
         lines = [b"\n".join(self.attributes())]
         for place in self.layout.places:
-            types = {place.kind} if place.kind is not None else set(self._group(place.at - 1))
+            types = {place.kind} if place.kind is not None else set(self.group(place.at - 1))
             if types != {b"s"}:
-                lines.append(b"\n".join(self._group(place.at)))
+                lines.append(b"\n".join(self.group(place.at)))
             if place.inline:
-                lines.append(b"\n".join(filter(None, self._group(place.at + 1))))
+                lines.append(b"\n".join(filter(None, self.group(place.at + 1))))
         return b"\n".join(lines) + b"\n"
 
-    def _group(self, at: int) -> Sequence[bytes]:
+    def group(self, at: int) -> Sequence[bytes]:
+        """What one group of the pattern has found, for every row."""
         return self._groups[at]
 
     def attributes(self) -> set[bytes]:
         """What stands in the opening tags of the rows besides their numbers."""
-        return set(self._group(2))
+        return set(self.group(2))
 
     def columns(self) -> list[Column]:
         """Every column of the block."""
@@ -166,12 +184,12 @@ class Block:
         return self._columns[number]
 
     def _read(self, place: Place) -> Column:
-        raw = self._group(place.at)
-        if place.inline and any(self._group(place.at + 1)):
+        raw = self.group(place.at)
+        if place.inline and any(self.group(place.at + 1)):
             return self._mixed(place, raw)
         kind = place.kind
         if kind is None:
-            kinds = set(self._group(place.at - 1))
+            kinds = set(self.group(place.at - 1))
             if len(kinds) > 1:
                 return self._mixed(place, raw)
             (kind,) = kinds
@@ -190,8 +208,8 @@ class Block:
 
     def _mixed(self, place: Place, raw: Sequence[bytes]) -> Column:
         """A column whose cells are of several kinds, cell by cell."""
-        types = self._group(place.at - 1) if place.kind is None else repeat(place.kind)
-        inline = self._group(place.at + 1) if place.inline else repeat(b"")
+        types = self.group(place.at - 1) if place.kind is None else repeat(place.kind)
+        inline = self.group(place.at + 1) if place.inline else repeat(b"")
         kinds: list[str] = []
         values: list[bytes] = []
         shared: list[int] = []
@@ -278,8 +296,9 @@ class _Part(Block):
         self.numbers = list(self._pick(whole.numbers))
         self._columns = {}
 
-    def _group(self, at: int) -> Sequence[bytes]:
-        return self._pick(self._whole._group(at))  # noqa: SLF001 - its own kind
+    def group(self, at: int) -> Sequence[bytes]:
+        """What one group of the pattern has found, for these rows."""
+        return self._pick(self._whole.group(at))
 
     def column(self, number: int) -> Column:
         """One column, taken from the whole block's where that has been read."""

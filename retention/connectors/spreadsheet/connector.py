@@ -6,8 +6,10 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from retention.connectors.base import (
+    Arrival,
     Content,
     Level,
     Manifest,
@@ -23,7 +25,9 @@ from retention.connectors.base import (
     Target,
 )
 from retention.connectors.secrets import reveal
+from retention.connectors.spreadsheet.arriving import Arriving
 from retention.connectors.spreadsheet.columns import columns_of, settings_of
+from retention.connectors.spreadsheet.pauses import steadily, uncollected
 from retention.connectors.spreadsheet.proof import control_seen, proofs, unknown
 from retention.connectors.spreadsheet.reading import Reading
 from retention.connectors.spreadsheet.replace import (
@@ -36,6 +40,7 @@ from retention.connectors.spreadsheet.rewriting import Rewriting
 from retention.connectors.spreadsheet.settings import MANIFEST, SpreadsheetSystem
 from retention.connectors.spreadsheet.sheets import by_sheet, covers_many, key_in, sheet_and_key
 from retention.connectors.spreadsheet.source import Source, opened
+from retention.connectors.spreadsheet.table import Table
 from retention.connectors.spreadsheet.workbook import Remembered, SheetTable
 from retention.errors import ConnectorError
 
@@ -51,6 +56,7 @@ class Spreadsheet:
         # Links are followed here, so that replacing changes the file and not the link to it.
         self._path = Path(opened_.base, opened_.settings.path).resolve()
         self._password = opened_.settings.password
+        self._zone = ZoneInfo(str(opened_.extras.get("timezone") or "UTC"))
         self._page = page
         self._remembered = Remembered()
 
@@ -89,10 +95,7 @@ class Spreadsheet:
     def count(self, target: Target) -> int | None:
         """Rows below the header that hold anything."""
         with self._open(target) as source:
-            return sum(
-                Reading(table, target, _place(target, table.container)).count()
-                for table in source.tables
-            )
+            return sum(self._reading(table, target).count() for table in source.tables)
 
     def find(self, target: Target, cursor: str | None = None) -> Iterator[Page]:
         """Every row, in pages; sheet by sheet."""
@@ -103,9 +106,9 @@ class Spreadsheet:
             names = [table.container for table in source.tables]
             first = names.index(start) if start in names else 0
             for table in source.tables[first:]:
-                reading = Reading(table, target, _place(target, table.container))
+                reading = self._reading(table, target)
                 at = inner if table.container == start or not _many(target) else None
-                for page in reading.find(at, self._page, before):
+                for page in steadily(reading.find(at, self._page, before)):
                     yield _page(page, table.container, epoch) if _many(target) else page
 
     def recheck(self, target: Target, keys: Sequence[str]) -> Iterator[Record]:
@@ -117,9 +120,10 @@ class Spreadsheet:
             for table in source.tables:
                 mine = wanted.get(table.container if _many(target) else "", [])
                 if mine:
-                    reading = Reading(table, target, _place(target, table.container))
-                    for record in reading.recheck([ref.key for ref in mine]):
-                        yield _named(record, table.container) if _many(target) else record
+                    reading = self._reading(table, target)
+                    for run in steadily(reading.recheck([ref.key for ref in mine])):
+                        for record in run:
+                            yield _named(record, table.container) if _many(target) else record
 
     def read(self, target: Target, refs: Sequence[Ref]) -> Iterator[Content]:
         """Each row as a JSON object by column name."""
@@ -131,7 +135,7 @@ class Spreadsheet:
                 mine = wanted.get(table.container if _many(target) else "", [])
                 if not mine:
                     continue
-                reading = Reading(table, target, _place(target, table.container))
+                reading = self._reading(table, target)
                 for content in reading.contents(mine):
                     yield (
                         content._replace(
@@ -151,6 +155,25 @@ class Spreadsheet:
     ) -> Iterator[Outcome]:
         """Overwrite these columns in exactly these rows."""
         return self._act(target, refs, dict(values))
+
+    def receive(self, target: Target, arrivals: Sequence[Arrival]) -> Iterator[Outcome]:
+        """Add a row for each, below the last one; the file is rewritten once, or not at all."""
+        if not arrivals:
+            return
+        if _many(target):
+            # A pattern may fit other sheets next year: nothing says which one is meant.
+            for arrival in arrivals:
+                yield Outcome(arrival.key, Result.FAILED_PERMANENT, "several_sheets")
+            return
+        with self._open(target) as source:
+            refuse_unsafe(self._path, source.file)
+            remove_leftovers(self._path)
+            columns = columns_of(source.table, target, target.name)
+            password = reveal(self._password)
+            arriving = Arriving(source, columns, password, self._zone, target.name)
+            outcomes = arriving.take_in(arrivals)
+        self._remembered = Remembered()
+        yield from outcomes
 
     def verify(
         self,
@@ -217,12 +240,17 @@ class Spreadsheet:
     @contextlib.contextmanager
     def _open(self, target: Target, only: str | None = None) -> Iterator[Source]:
         with opened(self._path, reveal(self._password), settings_of(target), only) as source:
+            digest = snapshot(source.file).digest
+            if digest != self._remembered.digest:
+                self._remembered = Remembered(digest)
             if source.tables and isinstance(source.table, SheetTable):
-                digest = snapshot(source.file).digest
-                if digest != self._remembered.digest:
-                    self._remembered = Remembered(digest)
                 source.table.workbook.remember(self._remembered)
             yield source
+
+    def _reading(self, table: Table, target: Target) -> Reading:
+        """Only while the file that holds the table is open."""
+        place = _place(target, table.container)
+        return Reading(table, target, place, self._remembered.keys)
 
     def _act(
         self, target: Target, refs: Sequence[Ref], masked: Mapping[str, Scalar] | None
@@ -250,7 +278,8 @@ class Spreadsheet:
             columns = columns_of(source.table, target, place)
             mode = settings_of(target).mode
             rewriting = Rewriting(source, columns, masked, reveal(self._password), place, mode)
-            outcomes = rewriting.act(refs)
+            with uncollected():
+                outcomes = rewriting.act(refs)
         self._remembered = Remembered()
         return outcomes
 

@@ -75,6 +75,11 @@ class CsvTable:
         """Whether the policy says the encoding."""
         return self._said is not None
 
+    def bytes(self) -> Iterator[bytes]:
+        """The file as it is, in chunks."""
+        self._file.seek(0)
+        yield from iter(lambda: self._file.read(_CHUNK), b"")
+
     def again(self, file: BinaryIO) -> CsvTable:
         """Another file, to be read as this one is."""
         table = CsvTable(file, self.container, self.calendar.date_format, self._said)
@@ -135,14 +140,15 @@ class CsvTable:
             changed[column - 1] = "" if value is None else str(value)
         end = raw[len(raw.rstrip("\r\n")) :]
         # Only the fields that change are written anew: the others keep their quoting.
-        kept = _split(raw[: len(raw) - len(end)], self.dialect.delimiter)
+        kept = split_line(raw[: len(raw) - len(end)], self.dialect.delimiter)
         pieces = kept + [""] * (len(changed) - len(kept))
         for column in values:
-            pieces[column - 1] = _quoted(changed[column - 1], self.dialect.delimiter)
+            pieces[column - 1] = quoted(changed[column - 1], self.dialect.delimiter)
         return self.dialect.delimiter.join(pieces) + end
 
 
-def _split(line: str, delimiter: str) -> list[str]:
+def split_line(line: str, delimiter: str) -> list[str]:
+    """The fields of a record as they are written, without its line end."""
     pieces, start, quoted = [], 0, False
     for at, character in enumerate(line):
         if character == '"' and (quoted or at == start):
@@ -155,20 +161,24 @@ def _split(line: str, delimiter: str) -> list[str]:
     return [*pieces, line[start:]]
 
 
-def _quoted(text: str, delimiter: str) -> str:
+def quoted(text: str, delimiter: str) -> str:
+    """A field as it must be written."""
     if any(c in text for c in (delimiter, '"', "\r", "\n")) or text != text.strip():
         return '"' + text.replace('"', '""') + '"'
     return text
 
 
+def like_formula(text: str) -> bool:
+    """Whether a spreadsheet program would compute a field. Numbers, with spaces too, are none."""
+    return text.lstrip(" ").startswith(_FORMULA_STARTS) and not re.fullmatch(
+        r"-+|[+-]?\d[\d ]*(?:[.,]\d+)?", text.strip(" ")
+    )
+
+
 def refuse_formulas(values: Mapping[str, Scalar], place: str) -> None:
     """Raise where a spreadsheet program would take a value as a formula: CSV has no types."""
     for name, value in values.items():
-        if not isinstance(value, str):
-            continue
-        if value.lstrip(" ").startswith(_FORMULA_STARTS) and not re.fullmatch(
-            r"-+|[+-]?\d+(?:[.,]\d+)?", value.strip(" ")
-        ):
+        if isinstance(value, str) and like_formula(value):
             raise PermanentFailure(
                 f"the value for {name!r} would be taken as a formula by spreadsheet programs",
                 hint="let it begin with another character than = + - @",

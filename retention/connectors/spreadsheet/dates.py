@@ -51,3 +51,33 @@ def from_text(text: str, date_format: str | None = None) -> When:
 
 def _civil(moment: datetime) -> When:
     return moment.date() if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def to_serial(day: date, *, since_1904: bool) -> int | None:
+    """The serial day number that `from_serial` reads as this day, or None where there is none."""
+    first = date(1904, 1, 1) if since_1904 else date(1899, 12, 30)
+    serial = (day - first).days
+    return serial if from_serial(serial, since_1904=since_1904) == day else None
+
+
+def to_text(when: date, above: str, date_format: str | None = None) -> str:
+    """A day, or an instant in the zone whose clock is to be shown, as text that `from_text` reads.
+
+    Written by `date_format`, else as the text `above` it in the column is, else as ISO 8601.
+    """
+    if date_format is not None:
+        return when.strftime(date_format)
+    above = above.strip()
+    timed = isinstance(when, datetime)
+    day = f"{when.year:04}-{when.month:02}-{when.day:02}"
+    if _DOTTED.fullmatch(above):
+        padded = not re.match(r"\d\.|\d\d\.\d\.", above)
+        day = f"{when:%d.%m.}" if padded else f"{when.day}.{when.month}."
+        return f"{day}{when.year:04}" + (f"{when: %H:%M}" if timed and ":" in above else "")
+    if _ISO.fullmatch(above) and isinstance(when, datetime):
+        if len(above) == 10:
+            return day
+        if not re.fullmatch(r".{11}[\d:.]*", above):
+            return when.astimezone(UTC).isoformat(above[10], "seconds").replace("+00:00", "Z")
+        return f"{day}{above[10]}{when:%H:%M}"
+    return f"{day}{when: %H:%M}" if timed else day

@@ -14,6 +14,7 @@ from retention.connectors.spreadsheet.others import block_of
 from retention.connectors.spreadsheet.pivots import Item
 from retention.connectors.spreadsheet.residue import (
     Needles,
+    fold,
     is_text,
     left_in,
     may_occur,
@@ -30,6 +31,7 @@ from retention.errors import PermanentFailure
 _AT_ONCE = 20_000
 _FEW, _MANY = 10_000, 200_000
 _LONG = 4 << 20
+_FEW_WORDS = 40
 _TWO_LETTERS = re.compile(r"[^\W\d_].*?[^\W\d_]", re.DOTALL)
 _XML = (".xml", ".rels", ".vml")
 
@@ -77,11 +79,11 @@ class Departed:
         """Values that may stand in a text, by the words of that text."""
         if not known:
             return []
-        return [
-            value
-            for some in self._batches()
-            for value in with_words_of(some + more_forms(some), known)
-        ]
+        found: list[str] = []
+        for some in self._batches():
+            if _may_hold(some, known):
+                found += with_words_of(some + more_forms(some), known)
+        return found
 
     @cached_property
     def _texts(self) -> list[bytes]:
@@ -140,7 +142,7 @@ class Departed:
         needles, short = self._gone
         if not text or not (needles or short):
             return False
-        return text.strip().casefold() in short or bool(needles.among([text.encode()]))
+        return fold(text).strip() in short or bool(needles.among([text.encode()]))
 
     def _staying(self) -> Iterator[tuple[Sheet, Cell]]:
         for sheet in self._workbook.sheets:
@@ -159,13 +161,13 @@ class Departed:
 
     def _held(self, values: set[str]) -> set[str]:
         """Values that a cell which stays holds: they are another record's too."""
-        folded = {value.strip().casefold() for value in values}
+        folded = {fold(value).strip() for value in values}
         found = {
             text
             for _, cell in self._staying()
             if not cell.formula and (text := _folded(cell)) in folded
         }
-        return {value for value in values if value.strip().casefold() in found}
+        return {value for value in values if fold(value).strip() in found}
 
     def still_held(self, items: set[Item]) -> set[Item]:
         """Items of a pivot table's copy that a row of the sheet still holds."""
@@ -185,8 +187,20 @@ class Departed:
         return found
 
 
+def _may_hold(values: Sequence[str], words: set[str]) -> bool:
+    """A quick look for a few words; False only where none can stand in these values."""
+    # Numbers are also sought without what stands between their digits.
+    if len(words) > _FEW_WORDS or any(map(str.isdigit, words)):
+        return True
+    joined = "\n".join(values)
+    if not joined.isascii():
+        return True
+    folded = joined.lower()
+    return any(word in folded for word in words)
+
+
 def _folded(cell: Cell) -> str:
-    return text_of(cell).strip().casefold()
+    return fold(text_of(cell)).strip()
 
 
 def derived(workbook: Workbook) -> list[str]:
@@ -262,7 +276,7 @@ def _held_in(workbook: Workbook, values: set[str]) -> set[str]:
     """Values that a cell which stays holds exactly: they are another record's too."""
     if not values:
         return set()
-    folded = {value.strip().casefold() for value in values}
+    folded = {fold(value).strip() for value in values}
     found = {
         text
         for sheet in workbook.sheets
@@ -271,4 +285,4 @@ def _held_in(workbook: Workbook, values: set[str]) -> set[str]:
         for cell in row.cells
         if (text := _folded(cell)) in folded
     }
-    return {value for value in values if value.strip().casefold() in found}
+    return {value for value in values if fold(value).strip() in found}

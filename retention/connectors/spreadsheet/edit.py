@@ -38,7 +38,7 @@ from retention.connectors.spreadsheet.sheetxml import SheetXml
 from retention.connectors.spreadsheet.shift import LAST_ROW, RowMap, Unshiftable, corners_of
 from retention.connectors.spreadsheet.skeleton import Skeleton
 from retention.connectors.spreadsheet.strings import emptied
-from retention.connectors.spreadsheet.survey import Survey, checksum
+from retention.connectors.spreadsheet.survey import Survey, same_rows
 from retention.connectors.spreadsheet.table import Row
 from retention.connectors.spreadsheet.workbook import SheetTable, Workbook
 from retention.connectors.spreadsheet.xmltext import attributes
@@ -92,6 +92,8 @@ class Removal:
         self.survey, self.watch, self.masked = survey, watch, masked
         self.mode = mode
         self._pivots = Pivots((), {})
+        self._emptied: dict[str, tuple[str, ...]] = {}
+        """By part of another sheet: ranges that hold copies until they are computed anew."""
         self.moved = False
         """Whether rows below moved up, once written."""
 
@@ -115,11 +117,15 @@ class Removal:
         numbers = [row.number for row in self.survey.meant]
         self._pivots = pivots_over(Edits(self.workbook), self.sheet)
         self._others = look_at_others(self.workbook, self.sheet, self._pivots.areas)
+        self._emptied = {
+            part: (*self._pivots.areas.get(part, ()), *self._others.spilled.get(part, ()))
+            for part in {*self._pivots.areas, *self._others.spilled}
+        }
         self._used = self._still_used(self._others)
         over = None if self.masked is None else frozenset(self._values())
         self._departed = Departed(
             self.table, self.columns, self.survey, self._used[0], over, self._others.around,
-            self._pivots.areas,
+            self._emptied,
         )  # fmt: skip
         try:
             if self.masked is not None or self.mode == "blank":
@@ -202,7 +208,7 @@ class Removal:
                 skeleton.point(rows, self.sheet.name)
             skeleton.changed |= clean_rules(skeleton.root, self._departed.gone)
             skeleton.changed |= clean_filters([skeleton.root], self._departed.gone)
-            emptied = self._pivots.areas.get(other.part, ())
+            emptied = self._emptied.get(other.part, ())
             stale = other in self._others.elsewhere or bool(emptied)
             if watches or skeleton.changed or stale:
                 edits[other.part] = followed(
@@ -238,10 +244,11 @@ class Removal:
                 else:
                     yield raw
             elif number not in gone:
-                kept = formulas.put_right(number, raw) if has else raw
-                if rows is not None and number > rows.removed[0]:
-                    kept = renumber(kept, rows.row(number) or number, names)
-                yield kept
+                new = number if rows is None else rows.row(number) or number
+                if has:
+                    yield formulas.moved(number, raw, new)
+                else:
+                    yield renumber(raw, new, names) if new != number else raw
             elif self.masked is not None:
                 own = formulas.put_right(number, raw, distrust=True) if has else raw
                 yield with_values(own, number, self._values(), names)
@@ -294,7 +301,8 @@ class Removal:
         again = Workbook(Package(out))
         table = SheetTable(again, again.sheet(self.sheet.name), None)
         skip = frozenset() if self.moved else frozenset(numbers)
-        if checksum(table, skip) != self.survey.kept:
+        strings = self.workbook.strings.same(again.strings, self._used[0])
+        if not strings or not same_rows(self.survey, self.table, table, skip):
             raise PermanentFailure(
                 "the new file did not read back the same; the old one was kept",
                 hint="this is a fault of ours: please report it",

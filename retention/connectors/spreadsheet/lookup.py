@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from retention.connectors.spreadsheet.residue import distinctive, may_occur, words_of
+from retention.connectors.spreadsheet.residue import distinctive, fold, may_occur, words_of
 from retention.connectors.spreadsheet.table import SEPARATOR
 
 _AT_ONCE = 20_000
@@ -25,7 +25,7 @@ def decoded(values: Iterable[bytes]) -> Iterator[list[str]]:
 def with_words_of(values: Sequence[str], known: set[str]) -> list[str]:
     """The values of which `residue.may_occur` is true."""
     # A line end parts words, wherever it stands: these are the words of all values.
-    joined = "\n".join(values).casefold()
+    joined = fold("\n".join(values))
     few = len(known) <= _FEW_WORDS
     hits = {word for word in known if word in joined} if few else words_of(joined) & known
     if not hits:
@@ -33,13 +33,13 @@ def with_words_of(values: Sequence[str], known: set[str]) -> list[str]:
     likely: Iterable[str] = values
     if len(hits) <= _FEW_WORDS:
         some = re.compile("|".join(map(re.escape, hits)))
-        likely = (value for value in values if some.search(value.casefold()))
+        likely = (value for value in values if some.search(fold(value)))
     return [value for value in likely if may_occur(value, known)]
 
 
 def short_among(values: Sequence[str], texts: set[str]) -> set[str]:
     """Values, folded, that are not distinctive by their form and equal one of these texts."""
-    folded = _BETWEEN.join(map(str.strip, values)).casefold().split(_BETWEEN)
+    folded = fold(_BETWEEN.join(map(str.strip, values))).split(_BETWEEN)
     hits = texts.intersection(folded)
     if not hits:
         return set()

@@ -37,7 +37,7 @@ from retention.connectors.spreadsheet.odsxml import CONTENT, Piece, whole, with_
 from retention.connectors.spreadsheet.package import Package
 from retention.connectors.spreadsheet.residue import Needles, left_in
 from retention.connectors.spreadsheet.shift import RowMap, Unshiftable
-from retention.connectors.spreadsheet.survey import Survey, checksum
+from retention.connectors.spreadsheet.survey import Survey, same_rows
 from retention.connectors.spreadsheet.table import Row
 from retention.connectors.spreadsheet.xmltext import escape, unescape
 from retention.errors import PermanentFailure
@@ -210,7 +210,8 @@ class OdsRemoval:
         out.seek(0)
         again = OdsBook(Package(out))
         table = OdsTable(again, next(s for s in again.sheets if s.name == self.sheet), None)
-        if checksum(table, frozenset() if self.moved else frozenset(numbers)) != self.survey.kept:
+        skip = frozenset() if self.moved else frozenset(numbers)
+        if not same_rows(self.survey, self.table, table, skip):
             raise PermanentFailure(
                 "the new file did not read back the same; the old one was kept",
                 hint="this is a fault of ours: please report it",

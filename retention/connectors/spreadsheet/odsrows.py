@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -272,7 +273,7 @@ def _element(
     return b"<%b%b>%b</%b>" % (name, written(said), inner, name)
 
 
-def with_values(raw: bytes, values: Mapping[int, Scalar]) -> bytes:
+def with_values(raw: bytes, values: Mapping[int, Scalar | date]) -> bytes:
     """The row with these columns overwritten; None empties a cell."""
     opened = _OPENING.match(raw)
     if opened is None or opened[2]:
@@ -313,7 +314,7 @@ def _again(part: Part, count: int) -> list[bytes]:
     return [b"<%b%b>%b</%b>" % (name, written(said), part.inner, name)]
 
 
-def _valued(part: Part, value: Scalar) -> bytes:
+def _valued(part: Part, value: Scalar | date) -> bytes:
     if value is None or value == "":
         return _emptied(part, 1)
     if isinstance(value, bool):
@@ -323,6 +324,10 @@ def _valued(part: Part, value: Scalar) -> bytes:
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         said = {b"office:value-type": b"float", b"office:value": repr(value).encode()}
         return _element(part, said, _paragraphs(repr(value)), 1)
+    if isinstance(value, date):
+        iso = value.isoformat()
+        said = {b"office:value-type": b"date", b"office:date-value": iso.encode()}
+        return _element(part, said, _paragraphs(iso), 1)
     text = re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "", str(value))
     return _element(part, {b"office:value-type": b"string"}, _paragraphs(text), 1)
 

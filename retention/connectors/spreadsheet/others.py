@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from retention.connectors.spreadsheet.rowxml import without_results
@@ -22,6 +22,9 @@ from retention.connectors.spreadsheet.skeleton import Skeleton, mentions
 from retention.connectors.spreadsheet.workbook import Sheet, Workbook
 from retention.connectors.spreadsheet.xmltext import attributes, escape, unescape, written
 
+_Area = tuple[int, int, int, int]
+"""First and last row, first and last column."""
+
 
 @dataclass(slots=True)
 class Others:
@@ -37,6 +40,8 @@ class Others:
     """By part: a pass over the sheet that has ended, so that head and tail are known."""
     watching: list[Sheet] = field(default_factory=list)
     """Sheets on which something, a formula or a rule, may point at the sheet."""
+    spilled: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By part: ranges that formulas of `elsewhere` fill with copies of other cells."""
 
 
 def look_at_others(
@@ -57,25 +62,47 @@ def _survey(
     reads = watches = False
     found.around[other.part] = xml
     areas = [block_of(text) for text in emptied]
+    filled: list[str] = []
+    results: list[int] = []
     for number, raw in xml.raw_rows():
-        inside = [a for a in areas if a[0] <= number <= a[1]]
-        for cell in parse_row(number, raw, xml.grammar, strings, xml.part).cells:
-            if cell.shared >= 0 and not any(a[2] <= cell.column <= a[3] for a in inside):
-                found.used[cell.shared] = 1
-                found.references += 1
         if b"<%bf" % xml.grammar.prefix in raw:
             found.formulas = True
             for match in xml.grammar.formula.finditer(raw):
                 formula = unescape(match[2] or b"").decode()
                 reads = reads or reads_elsewhere(formula)
                 watches = watches or _names(formula, name)
+                said = attributes(match[1])
+                if said.get(b"t") == b"array" and b":" in said.get(b"ref", b""):
+                    filled.append(said[b"ref"].decode())
+        inside = _beside(areas, number)
+        computed = _beside(map(block_of, filled), number)
+        for cell in parse_row(number, raw, xml.grammar, strings, xml.part).cells:
+            if cell.shared >= 0 and not _within(cell.column, inside):
+                if cell.formula or _within(cell.column, computed):
+                    results.append(cell.shared)
+                else:
+                    found.used[cell.shared] = 1
+                    found.references += 1
     if watches or mentions((xml.head + xml.tail).decode(), name):
         found.watching.append(other)
     if reads:
         found.elsewhere.append(other)
+        found.spilled[other.part] = tuple(filled)
+        return
+    for index in results:
+        found.used[index] = 1
+    found.references += len(results)
 
 
-def block_of(text: str) -> tuple[int, int, int, int]:
+def _beside(areas: Iterable[_Area], number: int) -> list[_Area]:
+    return [area for area in areas if area[0] <= number <= area[1]]
+
+
+def _within(column: int, areas: Iterable[_Area]) -> bool:
+    return any(area[2] <= column <= area[3] for area in areas)
+
+
+def block_of(text: str) -> _Area:
     """First and last row, first and last column of a range."""
     corners = corners_of(text)
     lines = [corner.row for corner in corners]
@@ -105,8 +132,8 @@ def followed(
     """Another sheet once rows of `sheet` have gone: what points at them moved, no stale result.
 
     `skeleton`: what stands around its rows, already put right. `emptied`: ranges that pivot tables
-    wrote, which hold nothing until they are refreshed. `stale`: stored results of its formulas may
-    rest on rows that went. Raises Unshiftable.
+    and formulas wrote, which hold nothing until they are refreshed. `stale`: stored results of its
+    formulas may rest on rows that went. Raises Unshiftable.
     """
     xml = workbook.xml(other)
     around = skeleton.split() if skeleton.changed else None
@@ -120,19 +147,19 @@ def followed(
                 out = following.put_right(number, out)
             if stale:
                 out = without_results(out, xml.grammar)
-        inside = [a for a in areas if a[0] <= number <= a[1]]
+        inside = _beside(areas, number)
         yield _emptied(out, inside, xml.grammar) if inside else out
     yield around[1] if around else xml.closing + xml.tail
 
 
-def _emptied(raw: bytes, areas: Sequence[tuple[int, int, int, int]], names: Grammar) -> bytes:
+def _emptied(raw: bytes, areas: Sequence[_Area], names: Grammar) -> bytes:
     column = 0
 
     def cell(match: re.Match[bytes]) -> bytes:
         nonlocal column
         said = attributes(match[1])
         column = column_number(said[b"r"].rstrip(b"0123456789")) if b"r" in said else column + 1
-        if not any(a[2] <= column <= a[3] for a in areas):
+        if not _within(column, areas) or names.formula.search(match[2] or b""):
             return match[0]
         kept: dict[bytes, bytes] = {k: said[k] for k in (b"r", b"s") if k in said}
         return b"<%bc%b/>" % (names.prefix, written(kept))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from urllib.parse import unquote
 
 from lxml import etree
 
@@ -15,14 +16,15 @@ from retention.connectors.spreadsheet.drawings import (
     point_drawings,
     shift_drawings,
 )
-from retention.connectors.spreadsheet.edits import Edits
+from retention.connectors.spreadsheet.edits import CONTENT_TYPES, Edits, source_of
 from retention.connectors.spreadsheet.names import shift_names
+from retention.connectors.spreadsheet.package import relationships_part, resolve
 from retention.connectors.spreadsheet.pivots import pivots_over, shift_pivots
 from retention.connectors.spreadsheet.shift import RowMap, Unshiftable, corners_of
 from retention.connectors.spreadsheet.skeleton import Skeleton, mentions
 from retention.connectors.spreadsheet.tables import shift_tables, tables_of
 from retention.connectors.spreadsheet.workbook import Sheet, Workbook
-from retention.connectors.spreadsheet.xmltext import parse
+from retention.connectors.spreadsheet.xmltext import PACKAGE_RELATIONSHIPS, parse
 from retention.errors import PermanentFailure
 
 _OPAQUE = (
@@ -42,6 +44,8 @@ _CALM = (
 
 def refuse_opaque(workbook: Workbook, sheet: Sheet) -> None:
     """Raise PermanentFailure where a part keeps rows in a way that is not edited here."""
+    _refuse_misspelt(workbook)
+    _refuse_other_sheets(workbook)
     for part in sorted(workbook.package.names):
         for start, what, hint in _OPAQUE:
             if part.startswith(start):
@@ -49,6 +53,43 @@ def refuse_opaque(workbook: Workbook, sheet: Sheet) -> None:
                     f"{part}: the workbook holds {what}", hint=hint, code="opaque"
                 )
     pivots_over(Edits(workbook), sheet)
+
+
+def _refuse_other_sheets(workbook: Workbook) -> None:
+    """A sheet that is not looked at would lose its texts: they lie in the common table."""
+    for sheet in workbook.sheets:
+        if not (sheet.worksheet or sheet.without_cells):
+            raise PermanentFailure(
+                "the workbook holds a sheet that is not edited here, for macros of an old kind, "
+                "or one whose part is missing",
+                hint="remove that sheet, or keep the rows in a workbook of their own",
+                code="opaque",
+            )
+
+
+def _refuse_misspelt(workbook: Workbook) -> None:
+    """Raise where a part is named in other letters than it is called: it would not be followed."""
+    names = workbook.package.names
+    alike = {unquote(name).casefold() for name in names}
+    for part in sorted(names):
+        if not part.casefold().endswith(".rels"):
+            continue
+        source = source_of(part)
+        root = parse(workbook.package.read(part), part)
+        targets = [
+            resolve(source, item.get("Target", "").partition("#")[0])
+            for item in root.iter(f"{{{PACKAGE_RELATIONSHIPS}}}Relationship")
+            if item.get("TargetMode") != "External"
+        ]
+        named = [*targets, *([source] if source else ()), relationships_part(source)]
+        if any(n not in names and unquote(n).casefold() in alike for n in named) or (
+            CONTENT_TYPES not in names
+        ):
+            raise PermanentFailure(
+                f"{part}: parts of the workbook are named in other letters than they are called",
+                hint="open it in Excel or LibreOffice, save it there as xlsx, and try again",
+                code="workbook_form",
+            )
 
 
 def row_hazards(workbook: Workbook, sheet: Sheet) -> Callable[[int], str]:

@@ -14,6 +14,7 @@ from datetime import datetime
 from lxml import etree
 
 from retention.connectors.spreadsheet.edits import Edits, remove, without
+from retention.connectors.spreadsheet.residue import fold
 from retention.connectors.spreadsheet.shift import (
     RowMap,
     Unshiftable,
@@ -159,7 +160,7 @@ def _items(field: etree._Element) -> Iterator[etree._Element]:
 def _value(item: etree._Element, epoch: datetime) -> Item | None:
     kind, said = etree.QName(item).localname, item.get("v", "")
     if kind == "s":
-        return ("s", said.strip().casefold())
+        return ("s", fold(said).strip())
     if kind in ("n", "b"):
         try:
             return ("n", float(said))

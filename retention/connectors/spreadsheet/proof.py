@@ -10,8 +10,10 @@ from retention.connectors.spreadsheet.blocks import Block
 from retention.connectors.spreadsheet.columns import Columns, cell_at, record_pieces
 from retention.connectors.spreadsheet.csvfile import CsvTable
 from retention.connectors.spreadsheet.identity import own_key, untouchable
+from retention.connectors.spreadsheet.lookup import with_words_of
+from retention.connectors.spreadsheet.pauses import uncollected
 from retention.connectors.spreadsheet.reading import traces
-from retention.connectors.spreadsheet.residue import Needles, left_in
+from retention.connectors.spreadsheet.residue import Needles, Sought, Words, left_in
 from retention.connectors.spreadsheet.searched import texts_of
 from retention.connectors.spreadsheet.source import Source
 from retention.connectors.spreadsheet.table import Row, Table, scalar_of
@@ -50,7 +52,8 @@ def proofs(
     if not seen:
         yield from unknown(refs)
         return
-    left = _residue(source, refs) if masked is None else frozenset[str]()
+    with uncollected():
+        left = _residue(source, refs) if masked is None else frozenset[str]()
     for ref in refs:
         yield _proof(ref, there, left, masked is not None)
 
@@ -98,14 +101,17 @@ def _same(found: Scalar, wanted: Scalar) -> bool:
 def _residue(source: Source, refs: Sequence[Ref]) -> frozenset[str]:
     """Keys of which something distinctive stands anywhere in the file."""
     by_key = traces(refs)
-    needles = Needles(value for values in by_key.values() for value in values)
+    values = list(chain.from_iterable(by_key.values()))
+    # Mostly no word of them is left, and then nothing has to be known of each value.
+    words = set(_found(source, Words(values))) if values else set[str]()
+    needles = Needles(with_words_of(values, words))
     if not needles:
         return frozenset()
     found = set(_found(source, needles))
     return frozenset(key for key, values in by_key.items() if not found.isdisjoint(values))
 
 
-def _found(source: Source, needles: Needles) -> Iterable[str]:
+def _found(source: Source, needles: Sought) -> Iterable[str]:
     if isinstance(source.table, CsvTable):
         source.file.seek(0)
         chunks = iter(lambda: source.file.read(1 << 20), b"")

@@ -26,6 +26,7 @@ from retention.connectors.spreadsheet.columns import (
     record_pieces,
     records,
 )
+from retention.connectors.spreadsheet.csvfile import CsvTable
 from retention.connectors.spreadsheet.identity import Keys, Repeated, own_key
 from retention.connectors.spreadsheet.replace import Snapshot
 from retention.connectors.spreadsheet.residue import distinctive, identifying
@@ -38,7 +39,6 @@ from retention.connectors.spreadsheet.table import (
     json_value,
     scalar_of,
 )
-from retention.connectors.spreadsheet.workbook import SheetTable
 
 _T = TypeVar("_T")
 _REMEMBERED = 50_000
@@ -47,8 +47,16 @@ _REMEMBERED = 50_000
 class Reading:
     """One table read for one target."""
 
-    def __init__(self, table: Table, target: Target, place: str) -> None:
+    def __init__(
+        self,
+        table: Table,
+        target: Target,
+        place: str,
+        known: dict[tuple[object, ...], Keys] | None = None,
+    ) -> None:
+        """`known`: what has been learnt of the keys of this very file, and will be."""
         self.table, self.target, self.place = table, target, place
+        self._known = {} if known is None else known
         self.columns: Columns = columns_of(table, target, place)
         days = table.calendar
         self._memo: dict[int, Memo] = {
@@ -63,14 +71,11 @@ class Reading:
     @property
     def keys(self) -> Keys:
         """The keys of the table, after one pass; none if this very file has had it."""
-        if not isinstance(self.table, SheetTable):
-            return Keys(self.table, self.columns, self.place)
-        known = self.table.workbook.remembered.keys
-        place = (self.table.sheet.part, self.columns.header, self.columns.key)
-        if place not in known:
-            known[place] = Keys(self.table, self.columns, self.place)
-        found: Keys = known[place]
-        return found
+        written = self.table.dialect if isinstance(self.table, CsvTable) else None
+        place = (self.table.container, self.columns.header, self.columns.key, written)
+        if place not in self._known:
+            self._known[place] = Keys(self.table, self.columns, self.place)
+        return self._known[place]
 
     def find(self, cursor: str | None, size: int, snapshot: Snapshot) -> Iterator[Page]:
         """Every row as a record, in pages of `size`."""
@@ -109,8 +114,8 @@ class Reading:
                 one = self._record_of(piece, repeated)
                 yield [piece.number], [None if self._too_young(one) else one]
 
-    def recheck(self, keys: Sequence[str]) -> Iterator[Record]:
-        """The records of these keys, in the order of the sheet."""
+    def recheck(self, keys: Sequence[str]) -> Iterator[list[Record]]:
+        """The records of these keys, in the order of the sheet, some at a time."""
         wanted = set(keys)
         repeated = Repeated(self.keys)
         closely = bool(repeated) or _synthetic(wanted)
@@ -119,11 +124,11 @@ class Reading:
                 names = self._names(piece, repeated) if closely else piece.texts(self.columns.key)
                 chosen = [at for at, name in enumerate(names) if name in wanted]
                 if chosen:
-                    yield from self._records(piece, names, self._dates_of(piece), chosen)
+                    yield list(self._records(piece, names, self._dates_of(piece), chosen))
             elif closely or own_key(piece, self.columns, self.place) in wanted:
                 record = self._record_of(piece, repeated)
                 if record.ref.key in wanted:
-                    yield record
+                    yield [record]
 
     def _names(self, block: Block, repeated: Repeated) -> list[str]:
         """The key that each row of a block goes by."""

@@ -7,10 +7,11 @@ import codecs
 import io
 import re
 import struct
+import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import IO
 from urllib.parse import unquote
 
@@ -26,11 +27,17 @@ _SHORT_WORD = re.compile(r"[^\s<>\"'=/;:,?&#()\[\]{}|\0]{2,3}(?![^\s<>\"'=/;:,?&
 _ADDRESS = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
 _TEXT_NODE = re.compile(r">([^<>]{2,60})<")
 _ATTRIBUTE = re.compile(r"=\s*[\"']([^\"'<>]{2,60})[\"']")
-_RUNS = re.compile(r"<(?:\w+:)?r>|<(?:\w+:)?rPr")
-_TAG = re.compile(r"<[^>]*>")
+_RUNS = re.compile(
+    r"</(?:\w+:)?t>((?:\s*<(?!/?(?:\w+:)?t[\s/>])[^<>]*>)*+)\s*<(?:\w+:)?t(?:\s[^<>]*)?>"
+)
+"""From one text to the next in the same cell, note or shape."""
+_BLOCK = re.compile(r"<(?:\w+:)?(si|is|txBody|text|comment|sp|wsp|tc|tr)[\s/>]")
+_LINE = re.compile(r"<(?:\w+:)?(?:p|br)[\s/>]")
+_GAP = re.compile(r"[ \t]{2,}|\t")
 _DECLARED = re.compile(rb"""encoding\s*=\s*["']([\w.-]+)""")
 _THREE_LETTERS = re.compile(r"[^\W\d_](?:.*?[^\W\d_]){2}", re.DOTALL)
 _LONG_NUMBER = re.compile(r"(?:[^\d.]{0,2}\d){8,}[^\d.]{0,2}")
+_MAY_BE_NUMBER = re.compile(r"\s*[^\d.]{0,2}\d")
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{100,}={0,2}")
 _DEPTH = 3
@@ -56,11 +63,70 @@ def identifying(text: str) -> bool:
     return 2 <= len(words) <= 5 and all(word[0].isupper() for word in words)
 
 
-class Needles:
+def fold(text: str) -> str:
+    """A text as it is compared: however accents, spaces and capitals are written in it."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    text = text.casefold()
+    return _GAP.sub(" ", text) if "  " in text or "\t" in text else text
+
+
+def _joined(text: str) -> str:
+    """A text whose runs and lines are one: a name is one however its halves are formatted."""
+    return _RUNS.sub(_between, text)
+
+
+def _between(match: re.Match[str]) -> str:
+    if _BLOCK.search(match[1]):
+        return match[0]
+    return " " if _LINE.search(match[1]) else ""
+
+
+class Sought:
+    """What is looked for in texts; a subclass knows what one text holds of it."""
+
+    def among(self, chunks: Iterable[bytes], encoding: str = "utf-8") -> set[str]:
+        """The values that occur in a text, however the chunks cut it."""
+        decoder = codecs.getincrementaldecoder(encoding)("replace")
+        rest, found = "", set[str]()
+        for chunk in chunks:
+            text = rest + decoder.decode(chunk)
+            found |= self._in(text)
+            rest = text[-_OVERLAP:]
+        return found
+
+    def _in(self, text: str) -> set[str]:
+        found = self._literally(text)
+        if "t>" in text and (joined := _joined(text)) != text:
+            found |= self._literally(joined)
+        if "%40" in text or "%20" in text:
+            found |= self._literally(unquote(text))
+        return found
+
+    def _literally(self, text: str) -> set[str]:
+        raise NotImplementedError
+
+
+class Words(Sought):
+    """Every word of very many values, to be seen first whether any of them stands there at all."""
+
+    def __init__(self, values: Sequence[str]) -> None:
+        folded = fold("\n".join(values))
+        self._words = set(_words(folded))
+        lines = folded.split("\n")
+        short = [word for line in lines if not _WORD.search(line) for word in _short_words(line)]
+        self._words.update(short)
+        self._has_short = bool(short)
+
+    def _literally(self, text: str) -> set[str]:
+        return self._words & _all_words(_plainly(text), short=self._has_short)
+
+
+class Needles(Sought):
     """Values to look for, found by their rarest word, so that a million of them cost one pass."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        folded = {v: v.strip().casefold() for v in dict.fromkeys(values) if distinctive(v)}
+        folded = {v: fold(v).strip() for v in dict.fromkeys(values) if distinctive(v)}
         words = {
             v: [text] if text.isalnum() else _words(text) or _short_words(text)
             for v, text in folded.items()
@@ -78,46 +144,35 @@ class Needles:
     def __bool__(self) -> bool:
         return bool(self._by_word)
 
-    def among(self, chunks: Iterable[bytes], encoding: str = "utf-8") -> set[str]:
-        """The values that occur in a text, however the chunks cut it."""
-        decoder = codecs.getincrementaldecoder(encoding)("replace")
-        rest, found = "", set[str]()
-        for chunk in chunks:
-            text = rest + decoder.decode(chunk)
-            found |= self._in(text)
-            rest = text[-_OVERLAP:]
-        return found
-
-    def _in(self, text: str) -> set[str]:
-        found = self._literally(text)
-        if _RUNS.search(text):
-            # A name of which one half is bold is a name all the same.
-            found |= self._literally(_TAG.sub("", text))
-        if "%40" in text or "%20" in text:
-            found |= self._literally(unquote(text))
-        return found
-
     def _literally(self, text: str) -> set[str]:
-        if "&" in text:
-            text = unescape_text(text)
-        text = text.casefold()
-        words = set(_words(text))
-        if self._has_short:
-            words.update(_short_words(text))
+        text = _plainly(text)
+        words = _all_words(text, short=self._has_short)
         found = set[str]()
         for word in self._anchors.intersection(words):
             found |= {value for value, folded in self._by_word[word] if _whole(folded, text)}
         return found
 
 
+def _plainly(text: str) -> str:
+    return fold(unescape_text(text) if "&" in text else text)
+
+
+def _all_words(text: str, *, short: bool) -> set[str]:
+    found = set(_words(text))
+    if short:
+        found.update(_short_words(text))
+    return found
+
+
 def vocabulary(texts: Iterable[bytes]) -> set[str]:
     """Every word of some short XML texts."""
     found = set[str]()
     for text in texts:
-        said = unescape_text(_decoded(text)).casefold()
+        plain = _decoded(text)
+        said = fold(unescape_text(plain))
         found.update(_words(said), _short_words(said))
-        if _RUNS.search(said):
-            joined = _TAG.sub("", said)
+        if "t>" in plain and (joined := _joined(plain)) != plain:
+            joined = fold(unescape_text(joined))
             found.update(_words(joined), _short_words(joined))
         if "%" in said:
             found.update(_words(unquote(said)))
@@ -141,9 +196,9 @@ def segments(texts: Iterable[bytes], *, inside: bool) -> set[str]:
     found = set[str]()
     for data in texts:
         text = _decoded(data)
-        found.update(unescape_text(x).strip().casefold() for x in _TEXT_NODE.findall(text))
+        found.update(fold(unescape_text(x)).strip() for x in _TEXT_NODE.findall(text))
         if inside:
-            found.update(unescape_text(x).strip().casefold() for x in _ATTRIBUTE.findall(text))
+            found.update(fold(unescape_text(x)).strip() for x in _ATTRIBUTE.findall(text))
     return found
 
 
@@ -176,15 +231,17 @@ def words_of(values: str) -> set[str]:
 
 def more_forms(values: Sequence[str]) -> list[str]:
     """What `forms` gives of many values beside the values themselves."""
-    addresses = [a for v in values if "@" in v for a in _ADDRESS.findall(v) if a != v]
-    long = [v for v in values if "@" not in v and _LONG_NUMBER.fullmatch(v.strip())]
+    longer = [v for v in values if "@" in v and not _ADDRESS.fullmatch(v)]
+    addresses = [address for v in longer for address in _ADDRESS.findall(v)]
+    likely = filter(_MAY_BE_NUMBER.match, values)
+    long = [v for v in likely if "@" not in v and _LONG_NUMBER.fullmatch(v.strip())]
     digits = ("".join(filter(str.isdigit, value)) for value in long)
     return addresses + [d for d, value in zip(digits, long, strict=True) if d != value]
 
 
 def may_occur(value: str, known: set[str]) -> bool:
     """Whether any word of a value is among those words; False means that it cannot stand there."""
-    words = _words(value.casefold()) or _short_words(value.casefold())
+    words = _words(fold(value)) or _short_words(fold(value))
     return not known.isdisjoint(words)
 
 
@@ -194,11 +251,11 @@ def is_text(part: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    return [word.strip(".:!?") for word in _WORD.findall(text)]
+    return list(map(str.strip, _WORD.findall(text), repeat(".:!?")))
 
 
 def _short_words(text: str) -> list[str]:
-    return [word.strip(".:!?") for word in _SHORT_WORD.findall(text)]
+    return list(map(str.strip, _SHORT_WORD.findall(text), repeat(".:!?")))
 
 
 def _whole(value: str, text: str) -> bool:
@@ -213,7 +270,7 @@ def _whole(value: str, text: str) -> bool:
 
 
 def left_in(
-    package: zipfile.ZipFile, parts: Iterable[str], needles: Needles
+    package: zipfile.ZipFile, parts: Iterable[str], needles: Sought
 ) -> Iterator[tuple[str, str]]:
     """(part, value) for every value that a part still holds; packages inside it are opened too."""
     for part in parts:
@@ -224,7 +281,7 @@ def left_in(
                 yield part, value
 
 
-def _in_part(part: str, stream: IO[bytes], needles: Needles, depth: int) -> set[str]:
+def _in_part(part: str, stream: IO[bytes], needles: Sought, depth: int) -> set[str]:
     if part.endswith((".xml", ".rels", ".vml")):
         first = stream.read(CHUNK)
         found = needles.among(chain([first], _chunks(stream)), _encoding(first))
@@ -234,7 +291,7 @@ def _in_part(part: str, stream: IO[bytes], needles: Needles, depth: int) -> set[
     return _in_bytes(part, stream.read(_MAX_NESTED), needles, depth)
 
 
-def _in_bytes(part: str, data: bytes, needles: Needles, depth: int) -> set[str]:
+def _in_bytes(part: str, data: bytes, needles: Sought, depth: int) -> set[str]:
     found = needles.among([data])
     for start in (0, 1):
         found |= needles.among([data[start:]], "utf-16-le")
@@ -270,7 +327,7 @@ def _streams(data: bytes) -> Iterator[tuple[str, bytes]]:
         return  # not such a file after all; its bytes have been looked at
 
 
-def _in_mashup(part: str, text: str, needles: Needles, depth: int) -> set[str]:
+def _in_mashup(part: str, text: str, needles: Sought, depth: int) -> set[str]:
     """Queries of Power Query: a package, behind eight bytes, as base64 in an XML part."""
     found = set[str]()
     for match in _BASE64.finditer(text):

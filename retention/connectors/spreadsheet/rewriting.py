@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO
 
 from retention.connectors.base import Outcome, Ref, Result, Scalar
@@ -17,8 +17,9 @@ from retention.connectors.spreadsheet.passwords import encrypt
 from retention.connectors.spreadsheet.private import private_file
 from retention.connectors.spreadsheet.replace import Snapshot, replace, snapshot
 from retention.connectors.spreadsheet.settings import Mode
+from retention.connectors.spreadsheet.shift import Unshiftable
 from retention.connectors.spreadsheet.source import Source
-from retention.connectors.spreadsheet.survey import Survey, checksum, take
+from retention.connectors.spreadsheet.survey import Survey, same_rows, take
 from retention.connectors.spreadsheet.workbook import SheetTable
 from retention.errors import PermanentFailure
 
@@ -43,15 +44,25 @@ class Rewriting:
         before = snapshot(self.source.file)
         if self.masked is not None:
             _refuse_unknown(self.columns, self.masked, self.place)
-        table = self.source.table
-        if isinstance(table, CsvTable):
-            survey = self._csv(table, refs, before)
-        elif isinstance(table, OdsTable):
-            survey = self._ods(table, refs, before)
-        else:
-            survey = self._workbook(table, refs, before)
+        try:
+            survey = self._survey(refs, before)
+        except Unshiftable as why:
+            raise PermanentFailure(
+                f"rows cannot be taken out: the sheet holds {why}",
+                hint="open it in Excel or LibreOffice, save it there, and try again",
+                place=self.place,
+                code="cannot_edit",
+            ) from why
         done = Outcome("", Result.DISPOSED)
         return survey.outcomes | {row.key: done._replace(key=row.key) for row in survey.meant}
+
+    def _survey(self, refs: Sequence[Ref], before: Snapshot) -> Survey:
+        table = self.source.table
+        if isinstance(table, CsvTable):
+            return self._csv(table, refs, before)
+        if isinstance(table, OdsTable):
+            return self._ods(table, refs, before)
+        return self._workbook(table, refs, before)
 
     def _csv(self, table: CsvTable, refs: Sequence[Ref], before: Snapshot) -> Survey:
         refuse_formulas(self.masked or {}, self.place)
@@ -100,13 +111,20 @@ class Rewriting:
         return survey
 
     def _write(self, removal: Removal | OdsRemoval, out: BinaryIO) -> None:
-        if not self.source.encrypted:
-            removal.write(out)
-            return
-        protect = seal if isinstance(removal, OdsRemoval) else encrypt
-        with private_file(self.source.file.seek(0, 2)) as plain:
-            removal.write(plain)
-            protect(plain, self.password or "", out, self.source.path.name)
+        write_protected(self.source, self.password, removal.write, out)
+
+
+def write_protected(
+    source: Source, password: str | None, write: Callable[[BinaryIO], None], out: BinaryIO
+) -> None:
+    """Let `write` fill the new file, encrypted as the old one was."""
+    if not source.encrypted:
+        write(out)
+        return
+    protect = seal if isinstance(source.table, OdsTable) else encrypt
+    with private_file(source.file.seek(0, 2)) as plain:
+        write(plain)
+        protect(plain, password or "", out, source.path.name)
 
 
 def _refuse_unknown(columns: Columns, masked: Mapping[str, Scalar], place: str) -> None:
@@ -142,7 +160,8 @@ def _write_csv(
         table.rewrite(out, (), dict.fromkeys(numbers, values))
     out.flush()
     again = table.again(out)
-    if checksum(again, set() if masked is None else numbers) != survey.kept:
+    skip = frozenset() if masked is None else frozenset(numbers)
+    if not same_rows(survey, table, again, skip):
         raise PermanentFailure(
             "the new file did not read back the same; the old one was kept",
             hint="this is a fault of ours: please report it",

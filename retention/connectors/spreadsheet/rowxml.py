@@ -23,6 +23,9 @@ from retention.connectors.spreadsheet.shift import (
 from retention.connectors.spreadsheet.xmltext import attributes, escape, unescape, written
 
 _ROW_NUMBER = re.compile(rb"""(\sr\s*=\s*["'])\d+""")
+_PLAIN_FORMULA = re.compile(rb"<f>([^<]*+)</f>")
+_OWN = re.compile(rb"(?<![\w.$])(\$?[A-Z]{1,3})([1-9]\d{0,6})(?![\w.(!\[])")
+_NOT_PLAIN = re.compile(rb"""["'!\[\]{}#$@\\]|[A-Za-z_.]\d|:\d|[^\x00-\x7f]""")
 _PLAIN_REFERENCE = re.compile(rb'(<c r="[A-Z]{1,3})\d+')
 _REFERENCE = re.compile(rb"""(\sr\s*=\s*["'][A-Z]{1,3})\d+""")
 
@@ -74,12 +77,12 @@ def with_values(raw: bytes, number: int, values: Mapping[int, Scalar], names: Gr
         said = attributes(match[1])
         column = column_number(said[b"r"].rstrip(b"0123456789")) if b"r" in said else column + 1
         before = sorted(c for c in left if c < column)
-        out += [_valued(names, {b"r": _name(c, number)}, left.pop(c)) for c in before]
+        out += [valued(names, {b"r": _name(c, number)}, left.pop(c)) for c in before]
         if column in left:
-            out.append(_valued(names, said, left.pop(column)))
+            out.append(valued(names, said, left.pop(column)))
         else:
             out.append(match[0])
-    out += [_valued(names, {b"r": _name(c, number)}, left[c]) for c in sorted(left)]
+    out += [valued(names, {b"r": _name(c, number)}, left[c]) for c in sorted(left)]
     return opened[0] + b"".join(out) + b"</%brow>" % names.prefix
 
 
@@ -87,7 +90,8 @@ def _name(column: int, row: int) -> bytes:
     return column_letters(column) + b"%d" % row
 
 
-def _valued(names: Grammar, said: Mapping[bytes, bytes], value: Scalar) -> bytes:
+def valued(names: Grammar, said: Mapping[bytes, bytes], value: Scalar) -> bytes:
+    """A cell with this value, in the place and style that `said` names; None empties it."""
     p = names.prefix
     if value is None or value == "":
         return _cell(names, said, b"")
@@ -120,6 +124,37 @@ class Formulas:
     rows: RowMap | None
     names: Grammar
     _masters: dict[bytes, tuple[int, int, str]] = field(default_factory=dict)
+    _simple: dict[bytes, bool] = field(default_factory=dict)
+    """By text without row numbers: whether a formula reads its own row only."""
+
+    def moved(self, number: int, raw: bytes, new: int) -> bytes:
+        """The row, put right, under its new number. Raises Unshiftable."""
+        if self._all_simple(number, raw):
+            if new == number:
+                return raw
+            said = b"\\g<1>%d" % new
+            own = _PLAIN_FORMULA.sub(lambda m: b"<f>" + _OWN.sub(said, m[1]) + b"</f>", raw)
+            return renumber(own, new, self.names)
+        kept = self.put_right(number, raw)
+        return renumber(kept, new, self.names) if new != number else kept
+
+    def _all_simple(self, number: int, raw: bytes) -> bool:
+        """Whether every formula of a row reads nothing but cells of this row, by plain names."""
+        found = _PLAIN_FORMULA.findall(raw)
+        if self.names.prefix or len(found) != raw.count(b"<f"):
+            return False
+        own = b"%d" % number
+        for text in found:
+            pieces = _OWN.split(text)
+            if set(pieces[2::3]) != {own}:
+                return False
+            shape = b"\0".join(pieces[::3]) + b"\1" + b"\0".join(pieces[1::3])
+            if shape not in self._simple:
+                odd = _NOT_PLAIN.search(b" ".join(pieces[::3]))
+                self._simple[shape] = odd is None and only_row(unescape(text).decode(), number)
+            if not self._simple[shape]:
+                return False
+        return True
 
     def learn(self, number: int, raw: bytes) -> None:
         """Remember the shared formulas that a row begins."""
@@ -129,12 +164,18 @@ class Formulas:
                 continue
             said = attributes(formula[1])
             if said.get(b"t") == b"shared":
-                column = column_number(attributes(cell[1])[b"r"].rstrip(b"0123456789"))
+                column = _column(cell)
                 self._masters[said.get(b"si", b"")] = (
                     number,
                     column,
                     unescape(formula[2]).decode(),
                 )
+
+    def texts(self, number: int, raw: bytes) -> list[str]:
+        """The row's formulas as they read in their own cells, shared ones too. Or Unshiftable."""
+        self.learn(number, raw)
+        found = (self._text(number, cell) for cell in self.names.cell.finditer(raw))
+        return [text for text in found if text is not None]
 
     def put_right(self, number: int, raw: bytes, *, distrust: bool = False) -> bytes:
         """The row with its formulas written out and moved. Raises Unshiftable.
@@ -162,7 +203,7 @@ class Formulas:
         if master is None:
             raise Unshiftable("a shared formula whose first cell is missing")
         row, column, text = master
-        here = column_number(attributes(cell[1])[b"r"].rstrip(b"0123456789"))
+        here = _column(cell)
         return translate(text, number - row, here - column)
 
     def _cell(self, cell: re.Match[bytes], text: str | None, *, keep_result: bool) -> bytes:
@@ -187,6 +228,13 @@ class Formulas:
         else:
             said.pop(b"t", None)
         return b"<%bc%b>%b</%bc>" % (names.prefix, written(said), inside, names.prefix)
+
+
+def _column(cell: re.Match[bytes]) -> int:
+    said = attributes(cell[1]).get(b"r")
+    if said is None:
+        raise Unshiftable("a shared formula in a cell without a name")
+    return column_number(said.rstrip(b"0123456789"))
 
 
 def without_results(raw: bytes, names: Grammar) -> bytes:

@@ -81,7 +81,7 @@ class SpreadsheetLocation(Strict):
 MANIFEST = Manifest(
     kind="spreadsheet",
     title="Spreadsheet file (xlsx, xlsm, ods, csv)",
-    capabilities=Cap.DELETE | Cap.MASK | Cap.READ | Cap.COPIES,
+    capabilities=Cap.DELETE | Cap.MASK | Cap.READ | Cap.COPIES | Cap.RECEIVE,
     system_settings=SpreadsheetSystem,
     location_settings=SpreadsheetLocation,
     max_batch=MAX_BATCH,

@@ -286,8 +286,8 @@ def _move(item: etree._Element, attribute: str, rows: RowMap) -> None:
     moved = rows.sqref(item.get(attribute, ""))
     if moved:
         item.set(attribute, moved)
-    elif etree.QName(item).localname in ("dimension", "autoFilter", "sortState"):
-        raise Unshiftable("a filter or sorting whose rows all go")
+    elif etree.QName(item).localname == "autoFilter":
+        raise Unshiftable("a filter whose rows all go")
     else:
         remove(item)
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
-from operator import itemgetter
+from itertools import accumulate, compress
+from operator import eq, itemgetter
 
 from retention.connectors.spreadsheet.xmltext import ATTRIBUTES, Guard, odd, sound, unescape
 
 _PLAIN = re.compile(rb'(<si><t(?: xml:space="preserve")?+(?:/>|>([^<]*+)</t>)</si>)')
 _OPENING, _CLOSING = b"<si><t>", b"</t></si>"
+_EMPTIED = b"<si><t/></si>"
+"""As an act leaves a string that no cell uses."""
 _COUNT = re.compile(rb'\scount="\d+"')
 LISTED = 1_500_000
 """So many strings are kept one by one, which is fastest; more of them in one block of bytes."""
@@ -49,6 +51,14 @@ class SharedStrings:
             return (self._listed[indices[0]],)
         found: tuple[bytes, ...] = itemgetter(*indices)(self._listed)
         return found
+
+    def same(self, other: SharedStrings, which: bytearray) -> bool:
+        """Whether the strings that have a 1 there are the same in another table."""
+        if len(self) != len(other) or len(self) != len(which):
+            return False
+        if self._ends is None and other._ends is None:
+            return all(map(eq, compress(self._listed, which), compress(other._listed, which)))
+        return all(self[i] == other[i] for i, flag in enumerate(which) if flag)
 
     @classmethod
     def load(
@@ -113,7 +123,7 @@ class _Chosen:
 def told_strings(chunks: Iterable[bytes], part: str) -> Iterator[bytes]:
     """What stands in the part, without the tags where they are the usual ones."""
     for prefix, block in _runs(chunks, part):
-        usual = _usual(block) if prefix == b"" else None
+        usual = _usual_or_emptied(block) if prefix == b"" else None
         yield b"\n".join(usual) + b"\n" if usual else block
 
 
@@ -169,7 +179,7 @@ def _guard_around(piece: bytes, guard: Guard | None, part: str) -> None:
 
 
 def _guarded_texts(block: bytes, prefix: bytes, part: str, guard: Guard | None) -> Sequence[bytes]:
-    texts = (_usual(block) or _plain(block)) if not prefix else None
+    texts = (_usual_or_emptied(block) or _plain(block)) if not prefix else None
     if texts is None or (guard is not None and not sound(block)):
         if guard is not None:
             guard.feed(block)
@@ -188,6 +198,10 @@ def _usual(block: bytes) -> list[bytes] | None:
     texts = block[len(_OPENING) : -len(_CLOSING)].split(_CLOSING + _OPENING)
     # Each item has four tags; any other `<` would belong to an item in another form.
     return texts if block.count(b"<") == 4 * len(texts) else None
+
+
+def _usual_or_emptied(block: bytes) -> list[bytes] | None:
+    return _usual(block.replace(_EMPTIED, _OPENING + _CLOSING) if _EMPTIED in block else block)
 
 
 def _plain(block: bytes) -> list[bytes] | None:

@@ -14,9 +14,8 @@ from retention.connectors.base import Outcome, Ref, Result
 from retention.connectors.spreadsheet.blocks import Block
 from retention.connectors.spreadsheet.columns import Columns, pieces
 from retention.connectors.spreadsheet.identity import own_key, untouchable
+from retention.connectors.spreadsheet.kept import WRAP, Kept, kept_of
 from retention.connectors.spreadsheet.table import Row, Table, fingerprint
-
-_WRAP = 1 << 128
 
 
 class Meant(NamedTuple):
@@ -29,6 +28,8 @@ class Meant(NamedTuple):
     """What else it holds that could point at somebody."""
     print: int
     """Fingerprint without results of formulas, as a number."""
+    blocked: bool = False
+    """Whether it stood in a block."""
 
 
 @dataclass(slots=True)
@@ -40,8 +41,8 @@ class Survey:
     used: bytearray = field(default_factory=bytearray)
     """1 for every shared string that a row which stays uses."""
     references: int = 0
-    kept: int = 0
-    """Sum of the fingerprints of all rows that stay: the same rows give the same sum."""
+    kept: Kept | None = field(default_factory=Kept)
+    """What the rows that stay are made of; None where they were not taken in in order."""
     last_row: int = 0
     careful: set[int] = field(default_factory=set)
     """Numbers of the rows that stood in no block."""
@@ -51,7 +52,10 @@ class Survey:
         for index in row.shared:
             self.used[index] = 1
         self.references += len(row.shared)
-        self.kept = (self.kept + row.print) % _WRAP
+        if self.kept is None or row.blocked:
+            self.kept = None
+        else:
+            self.kept.add_print(row.print)
 
     def refuse(self, codes: Mapping[int, str]) -> None:
         """Leave the rows with these numbers alone, for these reasons."""
@@ -144,7 +148,6 @@ class _Taking:
         survey, columns = self.survey, self.columns
         survey.last_row = block.numbers[-1]
         keys = block.texts(columns.key)
-        versions = block.fingerprints()
         above = bisect_right(block.numbers, columns.header)
         hits = [
             at
@@ -153,16 +156,19 @@ class _Taking:
         ]
         chosen = set(hits)
         rest = [at for at in range(len(block)) if at not in chosen]
-        _keep_all(survey, block.select(rest), [versions[at] for at in rest])
+        _keep_all(survey, block.select(rest) if hits else block)
+        if not hits:
+            return
         part = block.select(hits)
         beside = self._beside(part)
-        prints = [versions[at] for at in hits]
+        prints = part.fingerprints()
         rows = zip(
             part.numbers,
             [keys[at] for at in hits],
             part.shared(),
             part.telling(),
             map(int, prints, repeat(16)),
+            repeat(True),  # noqa: FBT003 - see Meant
             strict=False,
         )
         for row, version, raw in zip(map(Meant._make, rows), prints, part.raws, strict=True):
@@ -183,18 +189,17 @@ class _Taking:
         }
 
 
-def _keep_all(survey: Survey, block: Block, prints: Sequence[str]) -> None:
+def _keep_all(survey: Survey, block: Block) -> None:
     """Count all rows of a block as rows that stay."""
-    for column in block.columns():
-        if column.shared is not None:
-            used = [index for index in column.shared if index >= 0]
-            deque(map(survey.used.__setitem__, used, repeat(1)), maxlen=0)
-            survey.references += len(used)
-    survey.kept = (survey.kept + sum(map(int, prints, repeat(16)))) % _WRAP
+    for used in block.used():
+        deque(map(survey.used.__setitem__, used, repeat(1)), maxlen=0)
+        survey.references += len(used)
+    if survey.kept is not None:
+        survey.kept.add(block)
 
 
 def checksum(table: Table, skip: frozenset[int] | set[int] = frozenset()) -> int:
-    """The sum that `Survey.kept` holds, over a table as it is now."""
+    """The sum of the fingerprints of all rows: the same rows give the same sum."""
     total = 0
     for piece in pieces(table):
         if isinstance(piece, Block):
@@ -202,7 +207,7 @@ def checksum(table: Table, skip: frozenset[int] | set[int] = frozenset()) -> int
             total += sum(map(int, piece.select(left).fingerprints(), repeat(16)))
         elif piece.number not in skip:
             total += int(fingerprint(piece), 16)
-    return total % _WRAP
+    return total % WRAP
 
 
 def _meant(row: Row, key: str, plain_print: int, *, wanted: bool) -> Meant:
@@ -222,3 +227,15 @@ def _objection(row: Row, columns: Columns, whole_row: bool) -> str:
         return "ragged"
     beside = whole_row and any(not first <= cell.column <= last for cell in row.cells)
     return "cells_beside" if beside else ""
+
+
+def same_rows(survey: Survey, before: Table, after: Table, skip: frozenset[int]) -> bool:
+    """Whether `after` holds the rows that stay and no other. `skip`: numbers of others in it.
+
+    By what was noted of them on the way; where that does not settle it, every value of both is
+    read once more.
+    """
+    if survey.kept is not None and survey.kept == kept_of(after, skip):
+        return True
+    gone = frozenset(row.number for row in survey.meant)
+    return checksum(before, gone) == checksum(after, skip)

@@ -23,6 +23,7 @@ from retention.connectors.spreadsheet.xmltext import (
 from retention.errors import PermanentFailure
 
 STRICT = "http://purl.oclc.org/ooxml/spreadsheetml/main"
+_WITHOUT_CELLS = ("/chartsheet", "/dialogsheet")
 
 
 @dataclass(slots=True)
@@ -34,7 +35,7 @@ class Remembered:
     """Parts that are plain XML."""
     strings: SharedStrings | None = None
     keys: dict[tuple[object, ...], Any] = field(default_factory=dict)
-    """By sheet and place of the key: see identity.Keys."""
+    """By sheet and place of the key: see identity.Keys. Of files in other forms too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Sheet:
     visible: bool
     position: int
     worksheet: bool
+    without_cells: bool = False
+    """A chart or a dialogue on a sheet of its own."""
 
 
 class Workbook:
@@ -108,7 +111,8 @@ class Workbook:
             kind, part = self.relations.get(item.get(f"{{{RELATIONSHIPS}}}id", ""), ("", ""))
             visible = item.get("state", "visible") == "visible"
             worksheet = kind.endswith("/worksheet") and part in self.package.names
-            out.append(Sheet(item.get("name", ""), part, visible, position, worksheet))
+            bare = kind.endswith(_WITHOUT_CELLS) and part in self.package.names
+            out.append(Sheet(item.get("name", ""), part, visible, position, worksheet, bare))
         return tuple(out)
 
     def sheet(self, name: str | None) -> Sheet:

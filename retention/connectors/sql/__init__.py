@@ -32,6 +32,7 @@ manifest = Manifest(
         "Backups, lagging replicas, write-ahead and binary logs are outside what SQL can see.",
         "So is table space that the server has freed but not yet used again.",
         "Rows of other tables go with a row only where `children` or a foreign key says so.",
+        "WordPress: mail that a form also sent, backups, object caches are no entries, and stay.",
     ),
     patterned=lambda _: False,
 )

@@ -71,8 +71,9 @@ def reader(shape: Shape, zone: tzinfo) -> Callable[[Any], When]:
             return value if value.tzinfo is UTC else value.astimezone(UTC)
         if shape is Shape.UTC or utc_zone:
             return value.replace(tzinfo=UTC)
-        # A clock time that occurs twice is taken as the later one: never too early.
-        return value.replace(tzinfo=zone, fold=1).astimezone(UTC)
+        # A clock time that occurs twice, or never, is taken as the later one: never too early.
+        local = value.replace(tzinfo=zone)
+        return max(local.astimezone(UTC), local.replace(fold=1).astimezone(UTC))
 
     def read(value: Any) -> When:
         if value is None:

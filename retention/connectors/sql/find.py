@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -29,7 +29,7 @@ def pages(
     key = layout.key_column
     wanted = (*pushed(layout, target), *within(layout, target.span))
     statement = select(*reading.columns).where(*wanted).order_by(key).limit(size)
-    after = after(layout, cursor)
+    after = start_of(layout, cursor)
     while True:
         page = statement if after is None else statement.where(key > after)
         rows = session.told(target.name, partial(_rows, session, page))
@@ -46,10 +46,11 @@ def _rows(session: Session, statement: Select[Any]) -> list[tuple[Any, ...]]:
 
 
 def cursor_of(layout: Layout, after: Any) -> str:
+    """The cursor of a page that ends with this key."""
     return json.dumps({"table": layout.container, "after": layout.to_text(after)})
 
 
-def after(layout: Layout, cursor: str | None) -> Any:
+def start_of(layout: Layout, cursor: str | None) -> Any:
     """The key to go on behind; None, the beginning, for a cursor of something else."""
     try:
         said = json.loads(cursor or "")
@@ -59,12 +60,20 @@ def after(layout: Layout, cursor: str | None) -> Any:
 
 
 def spans(
-    session: Session, layout: Layout, target: Target, most: int, least: int
+    session: Session,
+    layout: Layout,
+    target: Target,
+    most: int,
+    least: int,
+    ours: Sequence[ColumnElement[bool]] = (),
 ) -> tuple[str | None, ...]:
-    """Even ranges of a whole-numbered key. Other keys are not cut: their spread is unknown."""
+    """Even ranges of a whole-numbered key. Other keys are not cut: their spread is unknown.
+
+    `ours`: what rows of the table must fulfil to be records.
+    """
     if not isinstance(layout.key_type, Integer):
         return (None,)
-    ends = select(func.min(layout.key_column), func.max(layout.key_column))
+    ends = select(func.min(layout.key_column), func.max(layout.key_column)).where(*ours)
     first, last = session.told(target.name, lambda: session.reading().execute(ends).one())
     if not isinstance(first, int) or not isinstance(last, int):
         return (None,)
@@ -77,6 +86,7 @@ def spans(
 
 
 def within(layout: Layout, span: str | None) -> list[ColumnElement[bool]]:
+    """The conditions of a span that `spans` named."""
     if span is None:
         return []
     first, end = json.loads(span)

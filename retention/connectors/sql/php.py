@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TypeAlias
 
-PhpValue: TypeAlias = "str | int | float | bool | None | dict[str | int, PhpValue]"
+PhpValue: TypeAlias = "str | int | float | bool | dict[str | int, PhpValue] | None"
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of a whole text."""
@@ -21,7 +21,7 @@ MOST = 20_000
 _NUMBER = re.compile(rb"-?\d{1,20}")
 _FLOAT = re.compile(rb"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|-?INF|NAN")
 _LENGTH = re.compile(rb"(?:0|[1-9]\d{0,9})")
-_LIKELY = re.compile(r"(?:N;|[bid]:|[sa]:\d+:)")
+_LIKELY = re.compile(r"\s*(?:N;|[bid]:[0-9.E+-]+;|s:\d+:.*\";|[aOECS]:\d+:.*[;}])\s*", re.DOTALL)
 
 
 class Unreadable(Exception):
@@ -29,8 +29,12 @@ class Unreadable(Exception):
 
 
 def looks_serialised(text: str) -> bool:
-    """Whether a text may be one; `loads` says whether it is."""
-    return _LIKELY.match(text) is not None and text[-1:] in {";", "}"}
+    """Whether WordPress would take a text for one; `loads` says whether it is.
+
+    What a person types that looks like it, WordPress serialises once more: so a text that looks
+    like it and cannot be read was not written by anybody who typed it into a form.
+    """
+    return _LIKELY.fullmatch(text) is not None
 
 
 def loads(text: str | bytes) -> PhpValue:

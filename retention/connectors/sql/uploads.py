@@ -74,7 +74,8 @@ class Root:
         with self._folder_of(path) as (folder, name):
             if folder is None:
                 return []
-            found = [n for n in os.listdir(folder) if n != name and form.fullmatch(n)]
+            listed = os.listdir(folder)  # noqa: PTH208 -- an opened folder, not a path
+            found = [n for n in listed if n != name and form.fullmatch(n)]
             head = path[: len(path) - len(name)]
             return [f"{head}{n}" for n in sorted(found) if _is_plain(folder, n)]
 

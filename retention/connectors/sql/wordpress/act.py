@@ -24,8 +24,8 @@ from retention.connectors.sql.uploads import UnsafePath
 from retention.connectors.sql.wordpress.entries import Entries, Entry, in_batches, packed
 from retention.connectors.sql.wordpress.files import Elsewhere, Files, Trace, is_safe
 from retention.connectors.sql.wordpress.parts import Parts
-from retention.connectors.sql.wordpress.stores import Packing
 from retention.connectors.sql.wordpress.site import rows_come_back
+from retention.connectors.sql.wordpress.stores import Packing
 
 _Results = dict[Any, tuple[Result, str]]
 
@@ -65,7 +65,7 @@ class EntryAct(Act):
             absent = [key for key, (r, _) in results.items() if r is Result.ALREADY_ABSENT]
             absent = [key for key in absent if key not in barred]
             offspring = [post for key in fit for post in entries[key].offspring]
-            offspring += self._orphans(connection, absent)
+            offspring += self._orphans(connection, {key: keyed[key] for key in absent})
             family = {*fit, *absent, *offspring}
             if not firm:
                 self._remove(connection, named, [*fit, *absent], family)
@@ -139,11 +139,13 @@ class EntryAct(Act):
             except (OSError, UnsafePath):
                 raise Undeletable(key) from None
 
-    def _orphans(self, connection: Connection, absent: Sequence[Any]) -> list[Any]:
-        """Attachments and revisions of posts that are gone already."""
+    def _orphans(self, connection: Connection, absent: Keyed) -> list[Any]:
+        """Attachments and revisions of posts that are gone already, as far as they were found."""
         if self._entries.store.post_type is None:
             return []
-        return [row[0] for row in self._entries.children_of(connection, absent)]
+        known = {post for ref in absent.values() for post in Trace.of(ref.trace).posts}
+        found = self._entries.children_of(connection, list(absent))
+        return [post for post, _, _ in found if post in known]
 
     def _delete(self, connection: Connection, keys: Sequence[Any]) -> int:
         layout = self._layout
@@ -180,7 +182,7 @@ class EntryAct(Act):
     def _overwrite(
         self, connection: Connection, entry: Entry, values: Mapping[str, Scalar]
     ) -> tuple[Result, str]:
-        entries, store = self._entries, self._entries.store
+        store = self._entries.store
         columns: dict[str, Any] = {}
         joined: dict[str, Any] = {}
         try:

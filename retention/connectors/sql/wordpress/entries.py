@@ -225,7 +225,8 @@ class Entries:
         if said is None:
             return []
         called = {name, self.joined_name(name)}
-        return [_unserialised(value) for n, value in entry.joined if n in called]
+        strict = self.store.post_type is not None
+        return [_unserialised(value, strict=strict) for n, value in entry.joined if n in called]
 
     def joined_name(self, name: str) -> str:
         """How a form's field is named in the other table."""
@@ -277,10 +278,15 @@ def in_batches(keys: Sequence[Any], size: int = AT_ONCE) -> list[list[Any]]:
     return [list(keys[n : n + size]) for n in range(0, len(keys), size)]
 
 
-def _unserialised(value: Any) -> Value:
+def _unserialised(value: Any, *, strict: bool) -> Value:
+    """`strict`: WordPress's own tables, where nothing looks serialised that is not."""
     held = plain(value)
     if isinstance(held, str) and php.looks_serialised(held):
-        return _flat(php.loads(held))
+        try:
+            return _flat(php.loads(held.strip()))
+        except php.Unreadable:
+            if strict:
+                raise
     return held
 
 

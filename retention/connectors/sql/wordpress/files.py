@@ -28,6 +28,8 @@ _GUARDS = re.compile(r"index\.\w+|\..*", re.IGNORECASE)
 """Files that keep visitors out of a folder; no visitor's own."""
 _ANCHOR = re.compile(r"[A-Za-z0-9.]+")
 _NAMES_AT_ONCE = 100
+_TAKES_FILES = {"file-upload", "camera", "signature"}
+_SMALLER = re.compile(r"(-\d+x\d+|-scaled|-rotated)$")
 
 
 class Elsewhere(Exception):
@@ -89,7 +91,8 @@ class Files:
     def _cfdb7(self, entry: Entry) -> Iterator[str]:
         for name, value in packed(self.store, entry).items():
             if str(name).endswith(_CFDB7):
-                yield from (f"{self.store.folder}/{leaf}" for leaf in leaves(value) if leaf)
+                # The plugin notes a name alone: whatever else stands there is no file of its own.
+                yield from (_named_in(self.store.folder, leaf) for leaf in leaves(value) if leaf)
 
     def _gravity(self, entry: Entry) -> Iterator[str]:
         """Its folders end in a hash that no visitor knows: what names one was put there by it."""
@@ -102,7 +105,7 @@ class Files:
 
     def _wpforms(self, entry: Entry) -> Iterator[str]:
         for said in packed(self.store, entry).values():
-            if not isinstance(said, dict) or said.get("type") not in {"file-upload", "camera"}:
+            if not isinstance(said, dict) or said.get("type") not in _TAKES_FILES:
                 continue
             urls = [u for leaf in leaves(said.get("value")) for u in leaf.split("\n") if u.strip()]
             raw = said.get("value_raw")
@@ -134,6 +137,8 @@ class Files:
         name = PurePosixPath(path)
         stem = re.escape(name.stem.removesuffix("-scaled"))
         form = rf"{stem}(-\d+x\d+|-scaled|-rotated)?{re.escape(name.suffix)}(\.webp|\.avif)?"
+        if name.suffix.casefold() == ".pdf":
+            form += rf"|{stem}-pdf(-\d+x\d+)?\.jpe?g"
         return self.root.beside(path, re.compile(form))
 
     def there(self, paths: Iterable[str]) -> list[str]:
@@ -163,11 +168,15 @@ class Files:
     def _attached_to_others(
         self, connection: Connection, paths: Sequence[str], but: Collection[Any]
     ) -> set[str]:
+        """Also as a smaller copy of a picture that another attachment names."""
         meta = self.entries.site.table("postmeta").table
+        whole = {path: _whole(path) for path in paths}
+        wanted = sorted(set().union(*whole.values()))
         statement = select(meta.c["post_id"], meta.c["meta_value"]).where(
-            meta.c["meta_key"] == "_wp_attached_file", meta.c["meta_value"].in_(list(paths))
+            meta.c["meta_key"] == "_wp_attached_file", meta.c["meta_value"].in_(wanted)
         )
-        return {str(path) for post, path in fetch(connection, statement) if post not in but}
+        found = {str(path) for post, path in fetch(connection, statement) if post not in but}
+        return {path for path, names in whole.items() if names & found}
 
     def _named_by_others(
         self, connection: Connection, paths: Sequence[str], but: set[Any]
@@ -217,6 +226,21 @@ def _below(folder: str, urls: Iterable[str]) -> Iterator[str]:
             continue
         if found := path.partition(f"/{folder}/")[2]:
             yield found
+
+
+def _whole(path: str) -> set[str]:
+    """The path, and those of the pictures that it may be a smaller copy of."""
+    name = PurePosixPath(path)
+    if name.suffix in {".webp", ".avif"} and PurePosixPath(name.stem).suffix:
+        name = name.with_name(name.stem)
+    stems = {name.stem, _SMALLER.sub("", name.stem)}
+    stems |= {stem.removesuffix("-pdf") for stem in stems} | {f"{stem}-scaled" for stem in stems}
+    suffixes = {name.suffix, ".pdf"}
+    return {path, *(str(name.with_name(f"{s}{end}")) for s in stems if s for end in suffixes)}
+
+
+def _named_in(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if "/" not in name else f"{folder}/../{name}"
 
 
 def _parsed(value: Any) -> Any:

@@ -27,11 +27,8 @@ class Parts:
         self._entries = entries
         self._site = entries.site
         self._store = entries.store
-        self.names = [
-            part.table
-            for part in self._store.parts
-            if not part.optional or self._site.has(part.table)
-        ]
+        # All of them must be there: a table that is hidden for want of rights looks like none.
+        self.names = [part.table for part in self._store.parts]
         if self._store.post_type is not None:
             self.names += ["commentmeta", "comments", "postmeta", "term_relationships"]
         for name in (*self.names, *(("term_taxonomy",) if self._store.post_type else ())):
@@ -70,11 +67,10 @@ class Parts:
 
     def _rows(self, keys: Sequence[Any]) -> Iterator[_Rows]:
         for part in self._store.parts:
-            if part.table in self.names:
-                known = self._site.table(part.table)
-                parent = known.table.c[part.parent]
-                fitting = fitting_keys(keys, known.types[part.parent])
-                yield _Rows(known.table, parent, parent.in_(fitting))
+            known = self._site.table(part.table)
+            parent = known.table.c[part.parent]
+            fitting = fitting_keys(keys, known.types[part.parent])
+            yield _Rows(known.table, parent, parent.in_(fitting))
         if self._store.post_type is not None:
             yield from self._of_posts(keys)
 
@@ -94,6 +90,4 @@ class Parts:
             terms.c["taxonomy"].in_(self._store.taxonomies)
         )
         here = links.c["object_id"]
-        yield _Rows(
-            links, here, here.in_(list(keys)) & links.c["term_taxonomy_id"].in_(ours)
-        )
+        yield _Rows(links, here, here.in_(list(keys)) & links.c["term_taxonomy_id"].in_(ours))

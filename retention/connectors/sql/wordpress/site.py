@@ -43,6 +43,13 @@ class Site:
         """Raises PermanentFailure where there is none of that name."""
         if name not in self._known:
             inspector = self._inspect()
+            if not self.has(name):
+                raise PermanentFailure(
+                    f"there is no table `{self.prefix}{name}`, or the account may not see it",
+                    hint="check `prefix`, and the account's rights",
+                    place=self.place,
+                    code="missing",
+                )
             found, schema = existing_table(inspector, f"{self.prefix}{name}", self.place)
             types = columns_of(inspector, found, schema)
             self._known[name] = Known(found, table_of(found, schema, types), types)
@@ -69,14 +76,13 @@ class Site:
         """The site's own time. Raises PermanentFailure where it is not told."""
         if self._timezone is not None:
             return ZoneInfo(self._timezone)
-        told = self.session.told(
-            self.place, lambda: self.option("timezone_string", "gmt_offset")
-        )
+        told = self.session.told(self.place, self._time_options)
         try:
             if name := told.get("timezone_string", ""):
                 return ZoneInfo(name)
-            hours = float(told.get("gmt_offset") or 0)
-        except (ZoneInfoNotFoundError, ValueError):
+            # WordPress itself writes both when it is installed.
+            hours = float(told["gmt_offset"] or 0)
+        except (ZoneInfoNotFoundError, ValueError, KeyError):
             hours = _FURTHEST + 1
         if not abs(hours) <= _FURTHEST:
             raise PermanentFailure(
@@ -86,6 +92,9 @@ class Site:
                 code="timezone",
             )
         return timezone(timedelta(hours=hours)) if hours else UTC
+
+    def _time_options(self) -> dict[str, str]:
+        return self.option("timezone_string", "gmt_offset") if self.has("options") else {}
 
     def _inspect(self) -> Inspector:
         if self._inspector is None:

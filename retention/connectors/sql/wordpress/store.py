@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import Select, select
 from retention.connectors.base import (
     Bound,
     Condition,
+    Op,
     Outcome,
     Page,
     Proof,
@@ -29,7 +31,7 @@ from retention.connectors.sql.rows import Reading
 from retention.connectors.sql.session import Session, fetch
 from retention.connectors.sql.settings import SqlLocation
 from retention.connectors.sql.uploads import Root
-from retention.connectors.sql.wordpress import doctor, names
+from retention.connectors.sql.wordpress import names
 from retention.connectors.sql.wordpress.act import EntryAct
 from retention.connectors.sql.wordpress.entries import AT_ONCE, Entries, Entry
 from retention.connectors.sql.wordpress.files import Files
@@ -54,7 +56,7 @@ class WordPress:
         store = STORES[settings.store]
         prefix = "wp_" if settings.prefix is None else settings.prefix
         described = settings.model_copy(
-            update={"table": f"{prefix}{store.table}", "key": store.key}
+            update={"table": f"{prefix}{store.table}", "key": store.key, "uploads": None}
         )
         bare = replace(target, dates=(), fields=())
         self.target = target
@@ -86,12 +88,12 @@ class WordPress:
             return None
         kind = self.store.post_type
         if kind is not None:
-            mine = replace(mine, where=(*mine.where, Condition("post_type", find.Op.IN, (kind,))))
+            mine = replace(mine, where=(*mine.where, Condition("post_type", Op.IN, (kind,))))
         return find.total(self.session, self.layout, mine)
 
     def spans(self, target: Target, most: int, least: int) -> tuple[str | None, ...]:
         """Ranges of the key."""
-        return find.spans(self.session, self.layout, target, most, least)
+        return find.spans(self.session, self.layout, target, most, least, self.entries.ours())
 
     def pages(self, target: Target, cursor: str | None, size: int) -> Iterator[Page]:
         """Every entry that may match, in the order of the key, a batch at a time."""
@@ -101,7 +103,7 @@ class WordPress:
         wanted += [*self._bounds(target.bounds), *self.entries.ours()]
         wanted += find.within(self.layout, target.span)
         statement = select(*self.entries.columns).where(*wanted).order_by(key).limit(size)
-        after = find.after(self.layout, cursor)
+        after = find.start_of(self.layout, cursor)
         while True:
             page = statement if after is None else statement.where(key > after)
             found = self.session.told(target.name, partial(self._page, page))
@@ -151,7 +153,7 @@ class WordPress:
             name = self.store.dates.get(bound.source, (bound.source,))[0]
             if name not in self.layout.types:
                 continue
-            zone = doctor.UTC if name in self.store.in_utc else self.site.zone
+            zone = UTC if name in self.store.in_utc else self.site.zone
             shape = shape_of(self.layout.kind, self.layout.types[name])
             column = self.layout.column(name)
             said = not_after(self.layout.kind, shape, column, bound.instant, zone)

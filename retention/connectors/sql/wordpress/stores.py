@@ -28,10 +28,10 @@ class Joined:
     value: str
     form: str = "{}"
     """How a form's field is named there."""
-    sanitised: bool = False
-    """Whether names there are made of small letters, digits, `_` and `-` only."""
     restless: frozenset[str] = frozenset()
     """Names of values that change without anybody changing the entry."""
+    sanitised: bool = False
+    """Whether names there are made of small letters, digits, `_` and `-` only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,6 @@ class Part:
 
     table: str
     parent: str
-    optional: bool = False
-    """Whether some versions of the plugin have no such table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ STORES: Mapping[str, Store] = {
         post_type="flamingo_inbound",
         taxonomies=("flamingo_inbound_channel", "category", "post_tag"),
         joined=Joined(
-            "postmeta", "post_id", "meta_key", "meta_value", "_field_{}", True, _POST_META
+            "postmeta", "post_id", "meta_key", "meta_value", "_field_{}", _POST_META, sanitised=True
         ),
         definitions=("postmeta", "meta_value"),
         echoes=("post_content",),
@@ -111,7 +109,9 @@ STORES: Mapping[str, Store] = {
         names={**_POST_NAMES, "email": "_email", "name": "_name"},
         post_type="flamingo_contact",
         taxonomies=("flamingo_contact_tag", "category", "post_tag"),
-        joined=Joined("postmeta", "post_id", "meta_key", "meta_value", "{}", True, _POST_META),
+        joined=Joined(
+            "postmeta", "post_id", "meta_key", "meta_value", "{}", _POST_META, sanitised=True
+        ),
         echoes=("post_content", "post_name"),
     ),
     "cfdb7": Store(
@@ -156,7 +156,7 @@ STORES: Mapping[str, Store] = {
         packed=("fields", Packing.JSON),
         parts=(
             Part("wpforms_entry_fields", "entry_id"),
-            Part("wpforms_entry_meta", "entry_id", optional=True),
+            Part("wpforms_entry_meta", "entry_id"),
         ),
         folder="wpforms",
         definitions=("posts", "post_content"),
