@@ -21,8 +21,9 @@ from retention.connectors.base import (
     Target,
     containers_of,
 )
-from retention.connectors.imap.labels import LIMITS
+from retention.connectors.imap.labels import LIMITS, Seen
 from retention.connectors.imap.settings import ImapLocation
+from retention.connectors.imap.trashing import Trashing
 from retention.connectors.mail_index import Numbers
 from retention.errors import ConnectorError, PermanentFailure, TemporaryFailure
 from tests.connectors.gmail_world import PASSWORD, USER, mail, open_gmail
@@ -482,3 +483,27 @@ def test_errors_of_the_way_hold_no_names(box: Box) -> None:
     with pytest.raises(ConnectorError) as caught:
         box.erase(refs, target)
     assert "Canary" not in str(caught.value) + repr(caught.value.__context__)
+
+
+def test_only_what_was_looked_at_is_moved_to_the_trash(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is replaced between the look and the move: whoever has the number now stays."""
+    wanted, other = (mail(box.account, "Kunder", number=n) for n in (1, 2))
+    connector = box.open()
+    refs = [r.ref for page in connector.find(KUNDER) for r in page.records]
+    theirs = next(n for n, r in enumerate(refs) if r.key == key(other))
+    delete = Trashing.delete
+
+    def replaced(trashing: Trashing, messages: Sequence[Seen]) -> Iterator[Any]:
+        spots = [one.spot for one in messages]
+        (mine,) = (one for one in messages if one.msgid == wanted.msgid)
+        swapped = mine._replace(spot=spots[theirs])
+        yield from delete(trashing, [swapped])
+        yield (other.msgid, Result.CHANGED, "")
+
+    monkeypatch.setattr(Trashing, "delete", replaced)
+    outcomes = {o.key: o.result for o in connector.erase(KUNDER, refs)}
+    connector.close()
+    assert outcomes[key(wanted)] is not Result.DISPOSED
+    assert key(other) in [r.ref.key for r in box.find(KUNDER)]

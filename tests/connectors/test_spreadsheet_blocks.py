@@ -21,7 +21,13 @@ from retention.connectors.spreadsheet import blockreader
 from retention.connectors.spreadsheet.blocks import Block
 from retention.connectors.spreadsheet.lookup import short_among, with_words_of
 from retention.connectors.spreadsheet.package import Package
-from retention.connectors.spreadsheet.residue import distinctive, may_occur
+from retention.connectors.spreadsheet.residue import (
+    Needles,
+    Words,
+    distinctive,
+    fold,
+    may_occur,
+)
 from retention.connectors.spreadsheet.sheetxml import column_letters, column_number, plain_number
 from retention.connectors.spreadsheet.strings import SharedStrings
 from retention.connectors.spreadsheet.table import Cell, Row, fingerprint
@@ -457,9 +463,20 @@ def test_asking_of_all_values_at_once_gives_the_same(
     """What is asked in bulk is exactly what is asked one by one."""
     known |= {f"filler{n}" for n in range(50)} if many else set()
     assert with_words_of(values, known) == [v for v in values if may_occur(v, known)]
-    folded = {v.strip().casefold() for v in values if v.strip().casefold() in known}
+    folded = {fold(v.strip()) for v in values if fold(v.strip()) in known}
     assert short_among(values, known) == {
-        v.strip().casefold()
-        for v in values
-        if v.strip().casefold() in folded and not distinctive(v)
+        fold(v.strip()) for v in values if fold(v.strip()) in folded and not distinctive(v)
     }
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(VALUE, max_size=8), st.lists(VALUE, max_size=8), st.sampled_from((" ", "\n", "<b>"))
+)
+def test_a_first_look_at_words_hides_nothing(
+    values: list[str], texts: list[str], between: str
+) -> None:
+    """What the needles of all values find, those of the values with a word in the text find too."""
+    text = escape(between.join([*texts, "kari  NORDMANN", *texts[:1]])).encode()
+    likely = with_words_of(values, Words(values).among([text]))
+    assert Needles(values).among([text]) <= Needles(likely).among([text])

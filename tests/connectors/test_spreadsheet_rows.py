@@ -336,7 +336,7 @@ PIECES = ("E7", "$E7", "E$7", "E8", "e7", "7", "7.5", "SUM(", "LOG10(", "IF(", "
           "TRUE", "#REF!", "{1}", "T[x]", "_x7", "É7", " ")  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(
     st.lists(
         st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join),

@@ -57,14 +57,16 @@ class Trashing:
         for folder, uids in grouped(there).items():
             yield from self._expunge(folder, uids)
 
-    def _move(self, folder: str, uids: Collection[int]) -> str:
-        """The code of a refusal, "" where there was none."""
+    def _move(self, folder: str, uids: dict[int, int]) -> str:
+        """The code of a refusal, "" where there was none. {UID: id}."""
         session = self._session
         session.open(folder, write=True)
         # Copying into the Trash takes a message out of everything else just as well.
         command = b"MOVE" if session.has("MOVE") else b"COPY"
         try:
-            for numbers in uid_sets(uids):
+            # The folder was opened again: its numbers may mean other messages by now.
+            sure = [uid for uid, msgid in self._labels.ids(uids) if uids.get(uid) == msgid]
+            for numbers in uid_sets(sure):
                 with session.translated("moving to the Trash"):
                     session.wire.run(b"UID %s %s %s" % (command, numbers, quoted(self._trash.raw)))
         except TemporaryFailure:

@@ -10,7 +10,7 @@ from itertools import accumulate
 from lxml import etree
 
 from retention.connectors.spreadsheet.sheetxml import SheetXml
-from retention.connectors.spreadsheet.shift import RowMap
+from retention.connectors.spreadsheet.shift import RowMap, number_in
 from retention.connectors.spreadsheet.xmltext import attributes
 
 _EMU = 12_700
@@ -95,7 +95,7 @@ def shift_anchor(
 
 
 def _read(end: etree._Element) -> tuple[int, int]:
-    said = {etree.QName(item).localname: int(item.text or 0) for item in end}
+    said = {etree.QName(item).localname: number_in(item.text or "0") for item in end}
     return said.get("row", 0), said.get("rowOff", 0)
 
 

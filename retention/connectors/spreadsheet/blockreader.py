@@ -20,6 +20,8 @@ from retention.connectors.spreadsheet.strings import SharedStrings
 from retention.connectors.spreadsheet.table import Row
 from retention.connectors.spreadsheet.xmltext import Guard, odd
 
+_FORMULA = b"<f"
+"""No pattern of rows matches it, and no text can hold it."""
 _PATIENCE = 4
 _GIVE_UP = 8
 """Patterns are made anew for wider rows this often; then the rest is read carefully."""
@@ -77,8 +79,10 @@ class BlockReader:
             self._feed(region)
             yield from self.xml.split(region)
             return
-        block = self._whole(region)
-        if block is not None:
+        if _FORMULA in region:
+            for _ in self._widest(region):
+                pass
+        elif (block := self._whole(region)) is not None:
             yield self._accepted(block)
             return
         yield from self._by_row(region)
@@ -130,7 +134,8 @@ class BlockReader:
         for raw in self.xml.split(region):
             begin = region.index(raw, at)
             between = region[at:begin].strip()
-            match = layout.pattern.fullmatch(raw) if layout is not None else None
+            plain = layout is not None and _FORMULA not in raw
+            match = layout.pattern.fullmatch(raw) if layout is not None and plain else None
             if layout is not None and run and (match is None or between):
                 yield from self._run(layout, run)
                 run = []

@@ -60,6 +60,9 @@ class Departed:
         self._around = around
         self._numbers = frozenset(row.number for row in survey.meant)
         indices = set(chain.from_iterable(row.shared for row in survey.meant))
+        self._asked: set[str] = set()
+        self._equal: set[str] = set()
+        """Short texts of other parts that have been looked for, and those that a value equals."""
         self._orphans = array("Q", (i for i in sorted(indices) if not used[i]))
 
     def _batches(self) -> Iterator[list[str]]:
@@ -117,8 +120,10 @@ class Departed:
         names, and as the whole of a text, it is one.
         """
         found = segments(texts, inside=inside)
-        likely = {value for some in self._batches() for value in short_among(some, found)}
-        likely = {value for value in likely if _TWO_LETTERS.search(value)}
+        if new := found - self._asked:
+            self._asked |= new
+            self._equal |= {v for some in self._batches() for v in short_among(some, new)}
+        likely = {value for value in self._equal & found if _TWO_LETTERS.search(value)}
         if not likely:
             return set()
         columns = set(self._columns.fields.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import compress, islice
 
 from retention.connectors.spreadsheet.residue import distinctive, fold, may_occur, words_of
 from retention.connectors.spreadsheet.table import SEPARATOR
@@ -33,7 +33,10 @@ def with_words_of(values: Sequence[str], known: set[str]) -> list[str]:
     likely: Iterable[str] = values
     if len(hits) <= _FEW_WORDS:
         some = re.compile("|".join(map(re.escape, hits)))
-        likely = (value for value in values if some.search(fold(value)))
+        lines = joined.split("\n")
+        # A value of several lines would stand beside another's.
+        folded = lines if len(lines) == len(values) else map(fold, values)
+        likely = compress(values, map(some.search, folded))
     return [value for value in likely if may_occur(value, known)]
 
 

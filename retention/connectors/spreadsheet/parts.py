@@ -20,7 +20,7 @@ from retention.connectors.spreadsheet.edits import CONTENT_TYPES, Edits, source_
 from retention.connectors.spreadsheet.names import shift_names
 from retention.connectors.spreadsheet.package import relationships_part, resolve
 from retention.connectors.spreadsheet.pivots import pivots_over, shift_pivots
-from retention.connectors.spreadsheet.shift import RowMap, Unshiftable, corners_of
+from retention.connectors.spreadsheet.shift import RowMap, Unshiftable, corners_of, number_in
 from retention.connectors.spreadsheet.skeleton import Skeleton, mentions
 from retention.connectors.spreadsheet.tables import shift_tables, tables_of
 from retention.connectors.spreadsheet.workbook import Sheet, Workbook
@@ -101,9 +101,9 @@ def row_hazards(workbook: Workbook, sheet: Sheet) -> Callable[[int], str]:
     for _, root in tables_of(workbook, sheet):
         corners = corners_of(root.get("ref", ""))
         first, last = corners[0].row, corners[-1].row
-        if int(root.get("headerRowCount", "1")):
+        if number_in(root.get("headerRowCount", "1")):
             spans.append((first, first, "table_header"))
-        if int(root.get("totalsRowCount", "0")):
+        if number_in(root.get("totalsRowCount", "0")):
             spans.append((last, last, "table_totals"))
     by_row = {row: why for first, last, why in spans for row in range(first, last + 1)}
     return lambda row: by_row.get(row, "")
@@ -114,7 +114,7 @@ def _pictures(root: etree._Element) -> Iterator[tuple[int, int, str]]:
     for anchor in root.iter(f"{{{DRAWING}}}twoCellAnchor", f"{{{DRAWING}}}oneCellAnchor"):
         if anchor.find(f".//{{{DRAWING}}}pic") is None:
             continue
-        rows = [int(r.text or 0) + 1 for r in anchor.iter(f"{{{DRAWING}}}row")]
+        rows = [number_in(r.text or "0") + 1 for r in anchor.iter(f"{{{DRAWING}}}row")]
         if rows and max(rows) - min(rows) <= 1:
             yield rows[0], rows[0], "picture"
 

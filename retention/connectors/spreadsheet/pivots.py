@@ -19,6 +19,7 @@ from retention.connectors.spreadsheet.shift import (
     RowMap,
     Unshiftable,
     corners_of,
+    number_in,
     tokens,
 )
 from retention.connectors.spreadsheet.tables import names_of, tables_of
@@ -60,7 +61,7 @@ def pivots_over(edits: Edits, sheet: Sheet) -> Pivots:
                 )
             for place in edits.tree(part).iter(f"{{{MAIN}}}location"):
                 found = place.get("ref", "")
-                above = _above(found, int(place.get("rowPageCount", "0")))
+                above = _above(found, number_in(place.get("rowPageCount", "0")))
                 areas[other.part] = (*areas.get(other.part, ()), found, *above)
     return Pivots(caches, areas)
 

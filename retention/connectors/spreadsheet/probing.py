@@ -13,6 +13,7 @@ from retention.connectors.spreadsheet.odsbook import OdsTable
 from retention.connectors.spreadsheet.parts import refuse_opaque
 from retention.connectors.spreadsheet.probefile import ods_way, probe_encoding
 from retention.connectors.spreadsheet.sheets import covers_many
+from retention.connectors.spreadsheet.shift import Unshiftable
 from retention.connectors.spreadsheet.source import Source
 from retention.connectors.spreadsheet.workbook import SheetTable
 from retention.errors import PermanentFailure
@@ -60,9 +61,14 @@ def _way(table: SheetTable, target: Target, name: str) -> Iterator[Probe]:
     except PermanentFailure as error:
         yield Probe(name, ok=False, detail=error.message, hint=error.hint)
         return
-    watch = RowWatch(table)
-    for row in table.rows():
-        watch.look(row)
+    try:
+        watch = RowWatch(table)
+        for row in table.rows():
+            watch.look(row)
+    except Unshiftable as odd:
+        hint = "open it in Excel or LibreOffice and save it there"
+        yield Probe(name, ok=False, detail=f"the sheet holds {odd}", hint=hint)
+        return
     mode = settings_of(target).mode
     why = "" if mode == "blank" else foresee(table)
     if why and mode == "remove":

@@ -138,6 +138,15 @@ class Formulas:
         kept = self.put_right(number, raw)
         return renumber(kept, new, self.names) if new != number else kept
 
+    def _stays_in(self, number: int, text: bytes) -> bool:
+        """Whether a formula reads its own row only, and nothing in it is refused."""
+        formula = unescape(text).decode()
+        try:
+            shift_formula(formula, self.rows or RowMap(()), self.sheet, here=True)
+        except Unshiftable:
+            return False
+        return only_row(formula, number)
+
     def _all_simple(self, number: int, raw: bytes) -> bool:
         """Whether every formula of a row reads nothing but cells of this row, by plain names."""
         found = _PLAIN_FORMULA.findall(raw)
@@ -151,7 +160,7 @@ class Formulas:
             shape = b"\0".join(pieces[::3]) + b"\1" + b"\0".join(pieces[1::3])
             if shape not in self._simple:
                 odd = _NOT_PLAIN.search(b" ".join(pieces[::3]))
-                self._simple[shape] = odd is None and only_row(unescape(text).decode(), number)
+                self._simple[shape] = odd is None and self._stays_in(number, text)
             if not self._simple[shape]:
                 return False
         return True

@@ -42,7 +42,7 @@ def grammar(prefix: bytes) -> Grammar:
         inline=re.compile(b"<%bis\\s*>(.*?)</%bis\\s*>" % (p, p), re.DOTALL),
         plain_cell=re.compile(
             b'<%bc r="([A-Z]{1,3})\\d+"(?: s="\\d+")?(?: t="([a-zA-Z]+)")?'
-            b"(?:/>|><%bv>([^<]*)</%bv></%bc>)" % (p, p, p, p)
+            b"(?:/>|>(<%bf>[^<]*</%bf>)?<%bv>([^<]*)</%bv></%bc>)" % (p, p, p, p, p, p)
         ),
     )
 
@@ -173,8 +173,15 @@ def parse_row(
     cells: list[Cell] = []
     if len(found) == raw.count(b"<%bc" % names.prefix):
         last = len(strings)
-        for letters, kind, value in found:
-            if not value or (only and letters not in only):
+        for letters, kind, formula, value in found:
+            if only and letters not in only:
+                continue
+            if formula:
+                at = column_number(letters)
+                result = _cell(at, kind, value, strings, part) if value else Cell(at, "s", b"")
+                cells.append(result._replace(formula=True))
+                continue
+            if not value:
                 continue
             if kind == b"s" and value.isdigit() and (index := int(value)) < last:
                 cells.append(

@@ -119,6 +119,14 @@ def corners_of(text: str) -> list[Corner]:
     return corners
 
 
+def number_in(text: str) -> int:
+    """A whole number of an attribute. Raises Unshiftable."""
+    try:
+        return int(text)
+    except ValueError:
+        raise Unshiftable("a number in an unusual form") from None
+
+
 def tokens(formula: str) -> Iterator[tuple[str, str]]:
     """(kind, text) for every piece of a formula; together they are the formula."""
     for match in _TOKEN.finditer(formula):
@@ -371,7 +379,7 @@ def reads_elsewhere(formula: str) -> bool:
 
 def _reads_a_name(formula: str) -> bool:
     pieces = list(tokens(formula))
-    for (kind, text), (_, after) in zip(pieces, [*pieces[1:], ("end", "")], strict=True):
+    for (kind, text), (_, after) in zip(pieces, [*pieces[1:], ("end", "")], strict=False):
         if kind == "name" and not after.startswith("(") and text.upper() not in ("TRUE", "FALSE"):
             return True
     return False

@@ -15,6 +15,7 @@ from retention.connectors.spreadsheet.shift import (
     Unshiftable,
     corners_of,
     names_sheet,
+    number_in,
     shift_formula,
     tokens,
 )
@@ -222,7 +223,7 @@ class Skeleton:
             for item in list(group):
                 # A break stands below its row; one below a row that goes stands below the row
                 # before.
-                moved = rows.span(1, int(item.get("id", "0")))
+                moved = rows.span(1, number_in(item.get("id", "0")))
                 if moved is None or str(moved[1]) in seen:
                     remove(item)
                     continue

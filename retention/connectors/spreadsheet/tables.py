@@ -11,6 +11,7 @@ from retention.connectors.spreadsheet.shift import (
     RowMap,
     Unshiftable,
     corners_of,
+    number_in,
     shift_formula,
     tokens,
 )
@@ -60,7 +61,8 @@ def _shift_range(edits: Edits, part: str, rows: RowMap) -> None:
                 raise Unshiftable("a table that loses all rows")
             item.set("ref", moved)
     corners = corners_of(root.get("ref", ""))
-    around = int(root.get("headerRowCount", "1")) + int(root.get("totalsRowCount", "0"))
+    around = number_in(root.get("headerRowCount", "1"))
+    around += number_in(root.get("totalsRowCount", "0"))
     if corners[-1].row - corners[0].row + 1 <= around:
         raise Unshiftable("a table that loses all rows")
     edits.touch(part)
