@@ -28,7 +28,7 @@ _DATE = re.compile(
     r"\s*(?:[A-Za-z]{3},\s*)?(\d{1,2})\s+([A-Za-z]{3})\s+(\d{4})\s+"
     r"(\d{2}):(\d{2}):(\d{2})\s+([+-])(\d{2})(\d{2})\s*(?:\([^()]*\)\s*)?"
 )
-_CLOSING = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_CLOSING = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _COMMENT = re.compile(r"\([^()]*\)")
 _DOMAIN = re.compile(r'[^\s<>,;:()"]+')
 _NOT_ADDRESS = re.compile(r'[\s<>,;:()"\\]+')

@@ -14,7 +14,7 @@ from tests.connectors.files_world import FilesWorld
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder that another account can reach: one test steps down from root."""
-    for part in (tmp_path, *tmp_path.parents[:2]):
+    for part in (tmp_path, *tmp_path.parents[:4]):
         part.chmod(part.stat().st_mode | 0o011)
     (tmp_path / "policies").mkdir()
     return tmp_path / "share"

@@ -28,7 +28,7 @@ ALL = location("**/*")
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """An empty root that another account can reach."""
-    for part in (tmp_path, *tmp_path.parents[:2]):
+    for part in (tmp_path, *tmp_path.parents[:4]):
         part.chmod(part.stat().st_mode | 0o011)
     (tmp_path / "policies").mkdir()
     (tmp_path / "share").mkdir()

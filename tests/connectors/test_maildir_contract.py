@@ -15,7 +15,7 @@ from tests.connectors.maildir_world import MaildirWholesWorld, MaildirWorld
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A Maildir's root that another account can reach: one test steps down from root."""
-    for part in (tmp_path, *tmp_path.parents[:2]):
+    for part in (tmp_path, *tmp_path.parents[:4]):
         part.chmod(part.stat().st_mode | 0o011)
     return tmp_path / "Maildir"
 

@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 from retention.connectors.spreadsheet.sheetxml import column_number
 
-_ROW = rb'(<row r="([1-9]\d{0,6}+)"((?: [\w:]++="(?:[\d.:]*+|true|false)")*+)(?:/>|%b</row>))'
+_ROW = rb'(<row r="([1-9]\d{0,6})"((?: [\w:]+="(?:[\d.:]*|true|false)")*)(?:/>|%b</row>))'
 _CELL = rb'<c r="%b\2"%b'
-_TYPE = rb'(?: t="(s|str|[nbed])")?+'
-_VALUE = rb"(?:/>|><v>([^<]*+)</v></c>)"
-_INLINE = rb' t="inlineStr"(?:/>|><is><t(?: xml:space="preserve")?+>([^<]*+)</t></is></c>)'
+_TYPE = rb'(?: t="(s|str|[nbed])")?'
+_VALUE = rb"(?:/>|><v>([^<]*)</v></c>)"
+_INLINE = rb' t="inlineStr"(?:/>|><is><t(?: xml:space="preserve")?>([^<]*)</t></is></c>)'
 _SEEN = re.compile(
-    rb'<c r="([A-Z]{1,3})\d++"((?: s="\d++")?+)(?: t="(s|str|[nbed])")?+(/?)>'
-    rb"(?(4)|<v>[^<]*+</v></c>)"
+    rb'<c r="([A-Z]{1,3})\d+"((?: s="\d+")?)(?: t="(s|str|[nbed])")?(/?)>'
+    rb"(?(4)|<v>[^<]*</v></c>)"
 )
 LETTERS = re.compile(rb'<c r="([A-Z]{1,3})\d')
 WIDEST = 200
@@ -68,9 +68,7 @@ def found_in(layout: Layout, region: bytes) -> Sequence[Sequence[bytes]] | None:
 def any_row(letters: tuple[bytes, ...]) -> Layout:
     """Rows whose cells stand in these columns, in this order, each of any type or missing."""
     cell = b"(?:" + _TYPE + _VALUE + b"|" + _INLINE + b")"
-    cells = b"".join(
-        b"(?:" + _CELL % (name, rb'(?: s="\d++")?+' + cell) + b")?+" for name in letters
-    )
+    cells = b"".join(b"(?:" + _CELL % (name, rb'(?: s="\d+")?' + cell) + b")?" for name in letters)
     places = tuple(
         Place(column_number(name), None, 4 + 3 * at, inline=True) for at, name in enumerate(letters)
     )
@@ -83,7 +81,7 @@ def _shaped(shape: tuple[tuple[bytes, bytes, bytes, bool], ...]) -> Layout:
     places: list[Place] = []
     for letters, style, kind, empty in shape:
         said = style + (b' t="%b"' % kind if kind else b"")
-        cells.append(_CELL % (letters, said + (b"/>" if empty else b"><v>([^<]*+)</v></c>")))
+        cells.append(_CELL % (letters, said + (b"/>" if empty else b"><v>([^<]*)</v></c>")))
         if not empty:
             places.append(Place(column_number(letters), kind, 3 + len(places)))
     # An empty row would leave groups without anything found.

@@ -39,8 +39,8 @@ _ANNOTATION = re.compile(
     re.DOTALL,
 )
 _PLAIN = re.compile(
-    rb"<table:table-cell((?: [\w:.-]+=\"[^\"]*\")*+)"
-    rb"(?:/>|>(?:<text:p>([^<]*+)</text:p>)?</table:table-cell>)"
+    rb"<table:table-cell((?: [\w:.-]+=\"[^\"]*\")*)"
+    rb"(?:/>|>(?:<text:p>([^<]*)</text:p>)?</table:table-cell>)"
 )
 _SPACED = re.compile(rb"^ | $|  |[\t\r\n]|&#")
 _SHAPES = re.compile(rb"<(?:draw|dr3d|table):")

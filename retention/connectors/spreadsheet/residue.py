@@ -28,7 +28,7 @@ _ADDRESS = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
 _TEXT_NODE = re.compile(r">([^<>]{2,60})<")
 _ATTRIBUTE = re.compile(r"=\s*[\"']([^\"'<>]{2,60})[\"']")
 _RUNS = re.compile(
-    r"</(?:\w+:)?t>((?:\s*<(?!/?(?:\w+:)?t[\s/>])[^<>]*>)*+)\s*<(?:\w+:)?t(?:\s[^<>]*)?>"
+    r"</(?:\w+:)?t>((?:\s*<(?!/?(?:\w+:)?t[\s/>])[^<>]*>)*)\s*<(?:\w+:)?t(?:\s[^<>]*)?>"
 )
 """From one text to the next in the same cell, note or shape."""
 _BLOCK = re.compile(r"<(?:\w+:)?(si|is|txBody|text|comment|sp|wsp|tc|tr)[\s/>]")

@@ -23,7 +23,7 @@ from retention.connectors.spreadsheet.shift import (
 from retention.connectors.spreadsheet.xmltext import attributes, escape, unescape, written
 
 _ROW_NUMBER = re.compile(rb"""(\sr\s*=\s*["'])\d+""")
-_PLAIN_FORMULA = re.compile(rb"<f>([^<]*+)</f>")
+_PLAIN_FORMULA = re.compile(rb"<f>([^<]*)</f>")
 _OWN = re.compile(rb"(?<![\w.$])(\$?[A-Z]{1,3})([1-9]\d{0,6})(?![\w.(!\[])")
 _NOT_PLAIN = re.compile(rb"""["'!\[\]{}#$@\\]|[A-Za-z_.]\d|:\d|[^\x00-\x7f]""")
 _PLAIN_REFERENCE = re.compile(rb'(<c r="[A-Z]{1,3})\d+')

@@ -13,7 +13,7 @@ from operator import eq, itemgetter
 
 from retention.connectors.spreadsheet.xmltext import ATTRIBUTES, Guard, odd, sound, unescape
 
-_PLAIN = re.compile(rb'(<si><t(?: xml:space="preserve")?+(?:/>|>([^<]*+)</t>)</si>)')
+_PLAIN = re.compile(rb'(<si><t(?: xml:space="preserve")?(?:/>|>([^<]*)</t>)</si>)')
 _OPENING, _CLOSING = b"<si><t>", b"</t></si>"
 _EMPTIED = b"<si><t/></si>"
 """As an act leaves a string that no cell uses."""

@@ -36,3 +36,8 @@ def upgrade() -> None:
         sa.Column("since", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("policy", "location", "subject", name="pk_partly"),
     )
+
+
+def downgrade() -> None:
+    op.drop_table("partly")
+    op.drop_table("fate")
