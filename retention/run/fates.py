@@ -89,7 +89,9 @@ def settle(tx: Connection, claim: Claim, now: datetime) -> dict[str, int]:
         (row.location, row.subject): row.since
         for row in tx.execute(select(t.partly).where(t.partly.c.policy == claim.policy))
     }
-    kept = {key for key in since if key[0] not in read - unread}
+    # A plan file names some records only: it has read no location to its end.
+    whole = set() if claim.kind.startswith("plan") else read - unread
+    kept = {key for key in since if key[0] not in whole}
     tx.execute(delete(t.partly).where(t.partly.c.policy == claim.policy))
     counts: dict[str, int] = {}
     rows = []

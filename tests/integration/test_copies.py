@@ -242,6 +242,29 @@ def test_a_place_that_fails_leaves_the_record_partly_disposed_and_is_tried_again
     assert office.alarms() == set()
 
 
+def test_a_plan_file_about_others_forgets_nobody_who_is_partly_disposed(office: Shop) -> None:
+    """It names some records of a place; who else is left there stays known."""
+    from retention.run.apply_file import mark_approved, prepare
+    from retention.run.plan import Plan, PlanFile
+
+    forbid(office, "list", 11)
+    office.run("customers-go")
+    office.sql("INSERT INTO card VALUES (6, 'C6', '2026-01-01', 'c6@example.org')")
+    office.sql("INSERT INTO list VALUES (16, 'C6')")
+    path = office.folder / "plan.json"
+    with office.open() as home:
+        plan = Plan(home.ctx, home.in_force, home.jobs, ["customers-go"], home.in_force.rules())
+        items = [PlanFile.item(planned) for planned in plan.items()]
+        PlanFile.write(path, plan, [item for item in items if item["key"] != "11"])
+    with office.open() as home:
+        file = PlanFile.read(path)
+        mark_approved(home.ctx, file, "user:tester")
+        for run in prepare(home.ctx, home.in_force, file):
+            home.executor().finish(run)
+    assert left(office, "list") == [11, 12, 13, 99]
+    assert partly(office) == 1
+
+
 def test_a_place_that_cannot_be_read_stops_the_decision_on_its_copies(office: Shop) -> None:
     """What the unreadable copy says may protect all of them: nothing is disposed of."""
     office.sql("ALTER TABLE list RENAME TO away")
