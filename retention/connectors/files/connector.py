@@ -46,6 +46,7 @@ from retention.connectors.files.settings import FilesLocation, FilesSystem, Hard
 from retention.connectors.files.sources import File, Sources, media_type
 from retention.connectors.files.surroundings import in_use
 from retention.connectors.files.walk import Listing, Place, walk
+from retention.connectors.unmasked import Unmasked
 from retention.errors import PermanentFailure
 
 _PAGE = 500
@@ -81,7 +82,7 @@ def connect(opened: Opened) -> Connector:
     return FilesConnector(opened)
 
 
-class FilesConnector:
+class FilesConnector(Unmasked):
     """One session with one root folder."""
 
     def __init__(self, opened: Opened) -> None:
@@ -264,16 +265,6 @@ class FilesConnector:
         if self._root.holds_policies and is_policy(steps[-1]):
             return False
         return selection.means_path(meant_by(steps))
-
-    def mask(
-        self,
-        target: Target,  # noqa: ARG002 -- the protocol's signature
-        refs: Sequence[Ref],  # noqa: ARG002 -- likewise
-        values: Mapping[str, Scalar],  # noqa: ARG002 -- likewise
-    ) -> Iterator[Outcome]:
-        raise PermanentFailure(
-            "files cannot be masked", hint="use `delete`", place=self._system, code="unsupported"
-        )
 
     # --- proof --------------------------------------------------------------------------------
 

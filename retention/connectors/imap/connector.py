@@ -52,6 +52,7 @@ from retention.connectors.imap.wholes import Wholes
 from retention.connectors.mail_folders import MailFolder, covered, patterned, resolve
 from retention.connectors.mail_places import Unit
 from retention.connectors.mail_sources import Sources, own_addresses
+from retention.connectors.unmasked import Unmasked
 from retention.errors import PermanentFailure
 
 _WINDOW = 10_000
@@ -79,7 +80,7 @@ def connect(opened: Opening) -> Connector:
     return ImapConnector(opened)
 
 
-class ImapConnector:
+class ImapConnector(Unmasked):
     """One session with one mailbox."""
 
     def __init__(self, opened: Opening) -> None:
@@ -244,16 +245,6 @@ class ImapConnector:
         erasing = Erasing(self._session, Sources(target, self._own))
         places = mail_places.Places(folder_of, erasing.versions, erasing.erase)
         yield from mail_places.erase(refs, places, self._beside(target))
-
-    def mask(
-        self,
-        target: Target,  # noqa: ARG002 -- the protocol's signature
-        refs: Sequence[Ref],  # noqa: ARG002 -- likewise
-        values: Mapping[str, Scalar],  # noqa: ARG002 -- likewise
-    ) -> Iterator[Outcome]:
-        raise PermanentFailure(
-            "mail cannot be masked", hint="use `delete`", place=self._system, code="unsupported"
-        )
 
     # --- proof --------------------------------------------------------------------------------
 

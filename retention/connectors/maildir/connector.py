@@ -55,6 +55,7 @@ from retention.connectors.maildir.store import (
     status_of,
 )
 from retention.connectors.maildir.wholes import Wholes
+from retention.connectors.unmasked import Unmasked
 from retention.errors import ConnectorError, PermanentFailure
 
 _PAGE = 500
@@ -82,7 +83,7 @@ def connect(opened: Opened) -> Connector:
     return MaildirConnector(opened)
 
 
-class MaildirConnector:
+class MaildirConnector(Unmasked):
     """One session with one Maildir."""
 
     def __init__(self, opened: Opened) -> None:
@@ -276,16 +277,6 @@ class MaildirConnector:
         erasing = Erasing(self._store, self._listing, Sources(target, self._own))
         places = mail_places.Places(folder_of, erasing.versions, erasing.erase)
         yield from mail_places.erase(refs, places, self._beside(target))
-
-    def mask(
-        self,
-        target: Target,  # noqa: ARG002 -- the protocol's signature
-        refs: Sequence[Ref],  # noqa: ARG002 -- likewise
-        values: Mapping[str, Scalar],  # noqa: ARG002 -- likewise
-    ) -> Iterator[Outcome]:
-        raise PermanentFailure(
-            "mail cannot be masked", hint="use `delete`", place=self._system, code="unsupported"
-        )
 
     # --- proof --------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from retention.connectors.s3.listing import Listing, Object
 from retention.connectors.s3.locks import Locks
 from retention.connectors.s3.reading import Sources, container_of
 from retention.connectors.s3.settings import S3Location, S3System
+from retention.connectors.unmasked import Unmasked
 from retention.errors import PermanentFailure, TemporaryFailure
 
 _PAGE = 1000
@@ -66,7 +67,7 @@ def connect(opened: Opened) -> Connector:
     return S3Connector(opened)
 
 
-class S3Connector:
+class S3Connector(Unmasked):
     """One session with one account."""
 
     def __init__(self, opened: Opened) -> None:
@@ -209,19 +210,6 @@ class S3Connector:
         locks = Locks(self._client, listing)
         eraser = Eraser(self._client, listing, sources, locks, self._clock.now)
         yield from eraser.erase(refs)
-
-    def mask(
-        self,
-        target: Target,  # noqa: ARG002 -- the protocol's signature
-        refs: Sequence[Ref],  # noqa: ARG002 -- likewise
-        values: Mapping[str, Scalar],  # noqa: ARG002 -- likewise
-    ) -> Iterator[Outcome]:
-        raise PermanentFailure(
-            "an object cannot be masked",
-            hint="use `delete`",
-            place=self._system,
-            code="unsupported",
-        )
 
     # --- proof --------------------------------------------------------------------------------
 

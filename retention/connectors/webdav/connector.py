@@ -24,6 +24,7 @@ from retention.connectors.base import (
     Scalar,
     Target,
 )
+from retention.connectors.unmasked import Unmasked
 from retention.connectors.webdav import probing, proof
 from retention.connectors.webdav.bin import Bin, Item
 from retention.connectors.webdav.erasing import Eraser
@@ -67,7 +68,7 @@ def connect(opened: Opened) -> Connector:
     return WebdavConnector(opened)
 
 
-class WebdavConnector:
+class WebdavConnector(Unmasked):
     """One session with one account on one server."""
 
     def __init__(self, opened: Opened) -> None:
@@ -202,16 +203,6 @@ class WebdavConnector:
             self._walk(target).check_roots,
         )
         yield from eraser.erase(refs)
-
-    def mask(
-        self,
-        target: Target,  # noqa: ARG002 -- the protocol's signature
-        refs: Sequence[Ref],  # noqa: ARG002 -- likewise
-        values: Mapping[str, Scalar],  # noqa: ARG002 -- likewise
-    ) -> Iterator[Outcome]:
-        raise PermanentFailure(
-            "a file cannot be masked", hint="use `delete`", place=self._system, code="unsupported"
-        )
 
     # --- proof --------------------------------------------------------------------------------
 
